@@ -1,0 +1,17 @@
+"""All public names, for `from minibatch_mlp.all import *` in a notebook."""
+
+from minibatch_mlp.cli import load_mlp, mlp_predict, mlp_train, save_mlp
+from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_idx, show_image, show_images
+from minibatch_mlp.draw import mnist_form, picture_ink
+from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
+from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
+from minibatch_mlp.training import accuracy, fit, report, train_epoch
+
+__all__ = [
+    "MNIST", "ArrayUnpickler", "Split", "load_mnist", "read_idx", "show_image", "show_images",
+    "cross_entropy", "log_softmax", "logsumexp", "nll",
+    "accuracy", "fit", "report", "train_epoch",
+    "MLP", "Linear", "Module", "ReLU", "Sequential",
+    "mnist_form", "picture_ink",
+    "load_mlp", "mlp_predict", "mlp_train", "save_mlp",
+]
