@@ -1,0 +1,149 @@
+"""Run notebooks afresh and compare every stored output with the new one.
+
+`python .ci/compare_outputs.py nbs/00_data.ipynb ...` prints what differs and exits with 1 if anything does. With `--store`
+it keeps the new outputs in the notebook instead. (nbval compares text to the letter, or not at all where it is told to skip;
+it knows no tolerance for numbers and no likeness of pictures.)
+
+Text must be equal but for its numbers. Whole numbers must be equal. Others may differ by RELATIVE, or by one unit of the last
+printed digit. Pictures must have nearly the same size and look alike. Two directives widen this for a cell, with a reason:
+
+    #| tolerance: 0.1 why                   numbers of any kind may differ by this relative amount
+    #| timing: why                          numbers are not compared at all
+"""
+
+import argparse
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from nbclient import NotebookClient
+from PIL import Image
+
+RELATIVE = 1e-3
+PICTURE_SIZE = 0.1  # relative difference of width or height
+PICTURE_GREY = 0.06  # mean difference of the grey levels, from 0 to 1, when both are shrunk to 64 by 64
+
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+|\.(?!\w))?(?:e[-+]?\d+)?(?!\w)")
+DIRECTIVE = re.compile(r"^#\|\s*(tolerance|timing):\s*(.*)$", re.M)
+
+
+def allowance(source):
+    "The relative tolerance that a cell asks for: `None` is the default, infinity compares no numbers."
+    found = DIRECTIVE.findall(source)
+    if not found:
+        return None
+    if len(found) > 1:
+        raise ValueError(f"more than one tolerance in a cell:\n{source}")
+    kind, rest = found[0]
+    amount, _, reason = ("inf", "", rest) if kind == "timing" else rest.partition(" ")
+    if not reason.strip():
+        raise ValueError(f"a {kind} without a reason:\n{source}")
+    return float(amount)
+
+
+def last_digit(number):
+    "One unit of the last printed digit: 0.01 for 1.25, 1e-7 for 5e-07."
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+
+
+def text_difference(stored, new, tolerance):
+    "What differs between two texts, or `None`."
+    shapes = [" ".join(NUMBER.sub("#", text).split()) for text in (stored, new)]
+    if shapes[0] != shapes[1]:
+        return f"text was\n{stored}\nand is\n{new}"
+    if tolerance == float("inf"):
+        return None
+    for old, now in zip(NUMBER.findall(stored), NUMBER.findall(new), strict=True):
+        old_value, new_value = (float(number.replace(",", "")) for number in (old, now))
+        whole = not re.search("[.e]", old + now)
+        unit = 0 if whole else max(last_digit(old), last_digit(now))
+        relative = tolerance if tolerance is not None else 0 if whole else RELATIVE
+        if abs(old_value - new_value) > 1.01 * unit + relative * max(abs(old_value), abs(new_value)):
+            return f"number {old} is now {now}, in\n{new}"
+    return None
+
+
+def picture_difference(stored, new):
+    "What differs between two PNG pictures in base64, or `None`."
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data))).convert("L") for data in (stored, new)]
+    for was, now in zip(*(picture.size for picture in pictures)):
+        if abs(was - now) > PICTURE_SIZE * was:
+            return f"picture had size {pictures[0].size} and has {pictures[1].size}"
+    small = [np.asarray(picture.resize((64, 64), Image.Resampling.BOX), dtype=float) / 255 for picture in pictures]
+    difference = np.abs(small[0] - small[1]).mean()
+    return f"picture differs by {difference:.3f}" if difference > PICTURE_GREY else None
+
+
+def contents(outputs):
+    "The outputs as pairs of kind and content; text of one stream that came in pieces is joined."
+    found = []
+    for output in outputs:
+        if output.output_type == "stream":
+            if found and found[-1][0] == output.name:
+                found[-1] = output.name, found[-1][1] + output.text
+            else:
+                found.append((output.name, output.text))
+        elif output.output_type == "error":
+            found.append(("error", output.evalue))
+        else:
+            found += sorted(output.data.items())
+    return found
+
+
+def cell_differences(source, stored, new):
+    "What differs between the stored and the new outputs of a cell, as a list of texts."
+    tolerance = allowance(source)
+    stored, new = contents(stored), contents(new)
+    kinds = [[kind for kind, _ in outputs] for outputs in (stored, new)]
+    if kinds[0] != kinds[1]:
+        return [f"outputs were {kinds[0]} and are {kinds[1]}"]
+    differences = []
+    for (kind, old), (_, now) in zip(stored, new):
+        if kind == "image/png":
+            differences.append(picture_difference(old, now))
+        else:
+            differences.append(text_difference(old, now, tolerance))
+    return [difference for difference in differences if difference]
+
+
+def run_afresh(path):
+    "The notebook at `path` with new outputs, from a clean kernel."
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}).execute()
+    return notebook
+
+
+def notebook_differences(path):
+    "What differs between the stored and the new outputs of the notebook at `path`, as a list of texts."
+    differences = []
+    for old, now in zip(nbformat.read(path, as_version=4).cells, run_afresh(path).cells, strict=True):
+        if old.cell_type == "code":
+            for difference in cell_differences(old.source, old.outputs, now.outputs):
+                differences.append(f"{path}, cell {old.id}: {difference}")
+    return differences
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Compare the stored outputs of notebooks with new ones.")
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("--store", action="store_true", help="store the new outputs and compare nothing")
+    args = parser.parse_args()
+    failed = False
+    for path in args.notebooks:
+        if args.store:
+            nbformat.write(run_afresh(path), path)
+            print(f"{path}: new outputs are stored")
+        else:
+            differences = notebook_differences(path)
+            failed |= bool(differences)
+            print("\n".join(differences) or f"{path}: stored outputs are as new")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
