@@ -28,7 +28,7 @@ PICTURE_SIZE = 0.1  # relative difference of width or height
 PICTURE_GREY = 0.06  # mean difference of the grey levels, from 0 to 1, when both are shrunk to 64 by 64
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+|\.(?!\w))?(?:e[-+]?\d+)?(?!\w)")
-DIRECTIVE = re.compile(r"^#\|\s*(tolerance|timing):\s*(.*)$", re.M)
+DIRECTIVE = re.compile(r"^#\|[ \t]*(tolerance|timing):[ \t]*(.*)$", re.M)
 
 
 def allowance(source):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from fastcore.script import Param, anno_parser
+from fastcore.script import anno_parser
 from torch import Tensor
 
 from .data import load_mnist, show_image
@@ -104,6 +104,8 @@ def _command(func: Callable) -> Callable[[], None]:
     def run():
         parser = anno_parser(func, func.__name__)
         parser.error = lambda message: _fail(parser.prog, message, 2) # argparse would print its usage first
+        for action in parser._actions: # fastcore 1 and 2 have no common way to say "one or more"
+            if action.type == list[str]: action.type, action.nargs = str, '+'
         given = vars(parser.parse_args())
         try: func(**{name: given[name] for name in signature(func).parameters})
         except ArgumentTypeError as error: _fail(parser.prog, error, 2)
@@ -204,7 +206,7 @@ def mlp_train(
 # %% ../nbs/11_cli.ipynb #f2c64d33
 def mlp_predict(
     weights: str, # weights file of mlp_train
-    images: Param('pictures of one digit each, PNG or JPEG, dark on light or light on dark', str, nargs='+'),
+    images: list[str], # pictures of one digit each, PNG or JPEG, dark on light or light on dark
 ) -> None:
     "Print the digit in each picture, and the probability of every digit in percent."
     model, _ = load_mlp(weights)
