@@ -49,8 +49,8 @@ def save_mlp(
     from safetensors.torch import save_file
 
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    texts = {name: json.dumps(value) for name, value in {'sizes': model.sizes, **metadata}.items()}
-    _write_whole(Path(path), lambda temporary: save_file(state, temporary, texts))
+    text = {'mlp': json.dumps({'sizes': model.sizes, **metadata})} # one entry: safetensors shuffles them
+    _write_whole(Path(path), lambda temporary: save_file(state, temporary, text))
 
 # %% ../nbs/11_cli.ipynb #7b76d78a
 def load_mlp(
@@ -62,7 +62,7 @@ def load_mlp(
     if Path(path).is_dir(): raise IsADirectoryError(f'{path} is a folder: name the weights file in it')
     try:
         with safe_open(path, framework='pt') as file:
-            metadata = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+            metadata = json.loads((file.metadata() or {})['mlp'])
             state = {name: file.get_tensor(name) for name in file.keys()}
         model = MLP(*metadata['sizes'])
         model.load_state_dict(state)
