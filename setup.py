@@ -13,12 +13,15 @@ classifiers = {
     "audience": {"Developers": "Intended Audience :: Developers"},
 }
 licences = {"apache2": "Apache-2.0"}
+readme = Path("README.md").read_text(encoding="utf-8")
+for folder, view in (("docs", "raw"), ("nbs", "blob")):  # links that work outside the repository, as on PyPI
+    readme = readme.replace(f"]({folder}/", f"]({cfg['git_url']}/{view}/{cfg['branch']}/{folder}/")
 
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     author=cfg["author"],
     author_email=cfg["author_email"],

@@ -7,8 +7,9 @@ it knows no tolerance for numbers and no likeness of pictures.)
 Text must be equal but for its numbers. Whole numbers must be equal. Others may differ by RELATIVE, or by one unit of the last
 printed digit. Pictures must have nearly the same size and look alike. Two directives widen this for a cell, with a reason:
 
-    #| tolerance: 0.1 why                   numbers of any kind may differ by this relative amount
-    #| timing: why                          numbers are not compared at all
+    #| tolerance: 0.1 why                   numbers of any kind may differ by this share of the smaller one,
+                                            and pictures by this share of their ink if that is more than PICTURE_INK
+    #| timing: why                          the last number of each line, a time, is not compared
 """
 
 import argparse
@@ -25,24 +26,24 @@ from PIL import Image
 
 RELATIVE = 1e-3
 PICTURE_SIZE = 0.1  # relative difference of width or height
-PICTURE_GREY = 0.06  # mean difference of the grey levels, from 0 to 1, when both are shrunk to 64 by 64
+PICTURE_INK = 0.3  # difference as a share of the ink, or of the paper where that is less, when shrunk to 128 by 128
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+|\.(?!\w))?(?:e[-+]?\d+)?(?!\w)")
 DIRECTIVE = re.compile(r"^#\|[ \t]*(tolerance|timing):[ \t]*(.*)$", re.M)
 
 
 def allowance(source):
-    "The relative tolerance that a cell asks for: `None` is the default, infinity compares no numbers."
-    found = DIRECTIVE.findall(source)
-    if not found:
-        return None
-    if len(found) > 1:
-        raise ValueError(f"more than one tolerance in a cell:\n{source}")
-    kind, rest = found[0]
-    amount, _, reason = ("inf", "", rest) if kind == "timing" else rest.partition(" ")
-    if not reason.strip():
-        raise ValueError(f"a {kind} without a reason:\n{source}")
-    return float(amount)
+    "What the directives of a cell allow: the relative tolerance (or `None`), and whether lines end in a time."
+    tolerance, timing = None, False
+    for kind, rest in DIRECTIVE.findall(source):
+        amount, _, reason = ("", "", rest) if kind == "timing" else rest.partition(" ")
+        if not reason.strip():
+            raise ValueError(f"a {kind} without a reason:\n{source}")
+        if kind == "timing":
+            timing = True
+        else:
+            tolerance = float(amount)
+    return tolerance, timing
 
 
 def last_digit(number):
@@ -51,32 +52,38 @@ def last_digit(number):
     return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
 
-def text_difference(stored, new, tolerance):
+def text_difference(stored, new, tolerance=None, timing=False):
     "What differs between two texts, or `None`."
     shapes = [" ".join(NUMBER.sub("#", text).split()) for text in (stored, new)]
     if shapes[0] != shapes[1]:
         return f"text was\n{stored}\nand is\n{new}"
-    if tolerance == float("inf"):
-        return None
-    for old, now in zip(NUMBER.findall(stored), NUMBER.findall(new), strict=True):
+    lines = [[numbers for line in text.splitlines() if (numbers := NUMBER.findall(line))] for text in (stored, new)]
+    if timing:
+        lines = [[numbers[:-1] for numbers in text] for text in lines]
+    pairs = zip(*([number for numbers in text for number in numbers] for text in lines), strict=True)
+    for old, now in pairs:
         old_value, new_value = (float(number.replace(",", "")) for number in (old, now))
         whole = not re.search("[.e]", old + now)
         unit = 0 if whole else max(last_digit(old), last_digit(now))
+        if old_value.is_integer() and new_value.is_integer():
+            unit = min(unit, RELATIVE)  # `1.` and `2.` are not one apart by rounding
         relative = tolerance if tolerance is not None else 0 if whole else RELATIVE
-        if abs(old_value - new_value) > 1.01 * unit + relative * max(abs(old_value), abs(new_value)):
+        if abs(old_value - new_value) > 1.01 * unit + relative * min(abs(old_value), abs(new_value)):
             return f"number {old} is now {now}, in\n{new}"
     return None
 
 
-def picture_difference(stored, new):
+def picture_difference(stored, new, tolerance=None):
     "What differs between two PNG pictures in base64, or `None`."
-    pictures = [Image.open(io.BytesIO(base64.b64decode(data))).convert("L") for data in (stored, new)]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB") for data in (stored, new)]
     for was, now in zip(*(picture.size for picture in pictures)):
         if abs(was - now) > PICTURE_SIZE * was:
             return f"picture had size {pictures[0].size} and has {pictures[1].size}"
-    small = [np.asarray(picture.resize((64, 64), Image.Resampling.BOX), dtype=float) / 255 for picture in pictures]
-    difference = np.abs(small[0] - small[1]).mean()
-    return f"picture differs by {difference:.3f}" if difference > PICTURE_GREY else None
+    inks = [1 - np.asarray(picture.resize((128, 128), Image.Resampling.BOX), dtype=float) / 255 for picture in pictures]
+    if inks[1].std() < 0.001 < inks[0].std():
+        return "picture is blank"
+    difference = np.abs(inks[0] - inks[1]).sum() / max(min(ink.sum(), (1 - ink).sum()) for ink in inks)
+    return f"picture differs by {difference:.2f} of its ink" if difference > max(PICTURE_INK, tolerance or 0) else None
 
 
 def contents(outputs):
@@ -97,7 +104,7 @@ def contents(outputs):
 
 def cell_differences(source, stored, new):
     "What differs between the stored and the new outputs of a cell, as a list of texts."
-    tolerance = allowance(source)
+    tolerance, timing = allowance(source)
     stored, new = contents(stored), contents(new)
     kinds = [[kind for kind, _ in outputs] for outputs in (stored, new)]
     if kinds[0] != kinds[1]:
@@ -105,9 +112,9 @@ def cell_differences(source, stored, new):
     differences = []
     for (kind, old), (_, now) in zip(stored, new):
         if kind == "image/png":
-            differences.append(picture_difference(old, now))
+            differences.append(picture_difference(old, now, tolerance))
         else:
-            differences.append(text_difference(old, now, tolerance))
+            differences.append(text_difference(old, now, tolerance, timing))
     return [difference for difference in differences if difference]
 
 

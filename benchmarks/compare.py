@@ -121,11 +121,11 @@ def fit_against_idiom(epochs):
     return interleaved(
         lambda: idiom_epoch(train),
         {
-            "our loop, with PyTorch's layers and loss": lambda: our_epoch(train, torch_mlp(), F.cross_entropy),
-            "the same, in a new random order": lambda: our_epoch(
+            "our loop in fixed order, with PyTorch's layers and loss": lambda: our_epoch(train, torch_mlp(), F.cross_entropy),
+            "the same in a new random order": lambda: our_epoch(
                 train, torch_mlp(), F.cross_entropy, torch.randperm(50000)
             ),
-            "our loop, with our layers and loss": lambda: our_epoch(train, our_mlp(), cross_entropy),
+            "our loop in fixed order, with our layers and loss": lambda: our_epoch(train, our_mlp(), cross_entropy),
         },
         epochs,
     )

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['mnist_form', 'picture_ink']
 
-# %% ../nbs/10_draw.ipynb #748a933a
+# %% ../nbs/10_draw.ipynb #40213769
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def mnist_form(
     if ink.ndim != 2: raise ValueError(f'ink must be [height, width], not {list(ink.shape)}')
     if not (ink.isfinite().all() and (ink >= 0).all()): raise ValueError('ink must be finite and not negative')
     if not ink.any(): raise ValueError('there is no ink in the drawing')
+    ink = ink / ink.max()
     placements = []
     for profile in (ink.sum(1), ink.sum(0)):
         used = profile.nonzero()[:, 0]
@@ -56,8 +58,12 @@ def picture_ink(
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert('RGBA')
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning) # a picture too large to be one of a digit
+            with Image.open(path) as opened: upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith('I'): # 16 bits, which `convert` would cut off at 255
+                upright = Image.fromarray((np.asarray(upright) / 257).clip(0, 255).astype(np.uint8))
+            picture = upright.convert('RGBA')
     except (FileNotFoundError, PermissionError, IsADirectoryError): raise
     except Exception as error: # a damaged file can make the decoder fail in any way
         raise ValueError(f'{path}: no picture that can be read ({error})') from error

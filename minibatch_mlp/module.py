@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# %% ../nbs/03_module.ipynb #05a31a30
+# %% ../nbs/03_module.ipynb #a8116857
 class Module:
-    "Base class of models that know their parameters: what `torch.nn.Module` keeps, less its hooks."
+    "Base class of models that know their parameters: the parts of `torch.nn.Module` that these pages use."
 
     def __init__(self):
         for kind in _kinds: self.__dict__[kind] = {}
@@ -41,6 +41,7 @@ class Module:
                                 'assign one of the same kind or None, or delete it first')
             kind = registered
         elif kind != registered:
+            if hasattr(type(self), name): raise KeyError(f'{type(self).__name__} already has an attribute {name!r}')
             if registered: del self.__dict__[registered][name]
             self.__dict__.pop(name, None)
         self.__dict__[kind][name] = value
@@ -50,7 +51,7 @@ class Module:
         for kind in _kinds:
             if name in self.__dict__.get(kind, ()): return self.__dict__[kind][name]
         names = [n for kind in _kinds for n in self.__dict__.get(kind, ())] + [n for n in self.__dict__ if n[0] != '_']
-        hint = f'it has {", ".join(names)}' if names else 'it is empty: was super().__init__() called?'
+        hint = f'it has {", ".join(names)}' if '_modules' in self.__dict__ else 'was super().__init__() called?'
         raise AttributeError(f'{type(self).__name__} has no attribute {name!r}; {hint}', name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
@@ -65,6 +66,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Tensor) -> None:
         "Keep `tensor` under `name`: saved and moved with the module, and not trained."
+        if not isinstance(tensor, Tensor): raise TypeError(f'buffer {name!r} must be a tensor, not a {type(tensor).__name__}')
         if name not in self._buffers and hasattr(self, name):
             raise KeyError(f'{type(self).__name__} already has an attribute {name!r}')
         self._buffers[name] = tensor
@@ -123,6 +125,8 @@ class Module:
 
     def to(self, *args: Any, **kwargs: Any) -> 'Module':
         "Move to a device, or floats to a dtype, or both, as in `Tensor.to`. Returns the module."
+        dtype = torch.empty(0).to(*args, **kwargs).dtype
+        if not dtype.is_floating_point: raise TypeError(f'to takes a type of float, not {dtype}: parameters need gradients')
         def moved(tensor):
             new = tensor.to(*args, **kwargs)
             return new if tensor.is_floating_point() else tensor.to(new.device)
@@ -153,8 +157,9 @@ class Module:
                 problems.append(f'{key}: shape {list(new.shape)}, where the module has {list(own[key].shape)}')
         if problems: raise RuntimeError(f'state_dict does not fit {type(self).__name__}, nothing was loaded:\n  '
                                         + '\n  '.join(sorted(problems)))
+        new = {key: state_dict[key].to(tensor) for key, tensor in own.items()} # whatever fails, fails before the first copy
         with torch.no_grad():
-            for key, tensor in own.items(): tensor.copy_(state_dict[key])
+            for key, tensor in own.items(): tensor.copy_(new[key])
 
     # Printing
     def extra_repr(self) -> str:
@@ -170,9 +175,9 @@ class Module:
 _kinds = '_parameters', '_buffers', '_modules'
 _module_types = Module, nn.Module
 
-# %% ../nbs/03_module.ipynb #3912ca04
+# %% ../nbs/03_module.ipynb #ba69d2e5
 class Linear(Module):
-    "`x @ weight.T + bias`, both drawn from $\\pm 1 / \\sqrt{D}$ (LeCun et al. 1998, \"Efficient BackProp\", 4.6)."
+    "`x @ weight.T + bias`, drawn from $\\pm 1 / \\sqrt{D}$ as in PyTorch (compare LeCun et al. 1998, \"Efficient BackProp\")."
 
     def __init__(
         self,
@@ -223,7 +228,9 @@ class Sequential(Module):
 
     def __len__(self) -> int: return len(self._modules)
     def __iter__(self) -> Iterator[Any]: return iter(self._modules.values())
-    def __getitem__(self, i: int) -> Any: return list(self._modules.values())[i]
+    def __getitem__(self, i: int | slice) -> Any:
+        chosen = list(self._modules.values())[i]
+        return Sequential(*chosen) if isinstance(i, slice) else chosen
 
 # %% ../nbs/03_module.ipynb #1ea49afb
 class MLP(Sequential):
