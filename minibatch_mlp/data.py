@@ -166,8 +166,8 @@ def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
     names = {(60000, 28, 28): 'x_train', (60000,): 'y_train', (10000, 28, 28): 'x_test', (10000,): 'y_test'}
     found: dict[str, tuple[Path, np.ndarray]] = {}
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        with path.open('rb') as file: start = file.read(2)
-        if start not in (b'\x1f\x8b', b'\0\0'): continue
+        with path.open('rb') as file: start = file.read(3)
+        if start[:2] != b'\x1f\x8b' and start != b'\0\0\x08': continue
         try: array = read_idx(_file_bytes(path))
         except (ValueError, OSError, EOFError, zlib.error) as error: _refuse(path, f'damaged or no IDX file ({error})', error)
         if (name := names.get(array.shape)) is None:
@@ -184,14 +184,13 @@ def _read_file(path: Path) -> dict[str, Any]:
     "The arrays in one file, by what it holds."
     try:
         data = _file_bytes(path)
-        if data[:3] == b'\0\0\x08': _refuse(path, 'one IDX file alone; give the folder that holds all four')
-        return _read_npz(data) if data[:4] == b'PK\x03\x04' else _read_pickle(data)
+        if data[:3] != b'\0\0\x08': return _read_npz(data) if data[:4] == b'PK\x03\x04' else _read_pickle(data)
     except (_RefusedPickle, FileNotFoundError, PermissionError): raise
     except Exception as error: # a damaged file can make its reader fail in any way
-        if str(error).startswith(str(path)): raise
         start = path.read_bytes()[:24]
         what = f'cut short, damaged or not a data set; it begins with {start!r} ({error or type(error).__name__})'
         _refuse(path, what, error)
+    _refuse(path, 'one IDX file alone; give the folder that holds all four')
 
 # %% ../nbs/00_data.ipynb #55709627
 def load_mnist(
