@@ -93,9 +93,10 @@ def learning_rate(text: str) -> float: # for `--lr`
     if not 0 <= value < float('inf'): raise ArgumentTypeError(f'{text!r} is no finite number of at least 0')
     return value
 
-def layer_sizes(text: str) -> tuple[int, ...]: # for `--hidden`
-    "The whole numbers in `text`, which commas separate. Raises `ArgumentTypeError` unless each is at least 1."
-    return tuple(positive_int(size.strip()) for size in str(text).split(','))
+def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
+    "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
+    if not isinstance(sizes, (tuple, list)): sizes = str(sizes).split(',')
+    return tuple(positive_int(str(size).strip()) for size in sizes)
 
 # %% ../nbs/11_cli.ipynb #a004e407
 def _fail(command: str, message: object, status: int) -> NoReturn:
@@ -184,9 +185,9 @@ def mlp_train(
     torch.set_num_threads(threads)
     mnist = load_mnist(data)
     torch.manual_seed(seed)
-    model = MLP(784, *layer_sizes(hidden if isinstance(hidden, (str, int)) else ','.join(map(str, hidden))), 10)
+    model = MLP(784, *layer_sizes(hidden), 10)
     columns = 'epoch', 'train_loss', 'valid_loss', 'valid_accuracy', 'seconds'
-    history, trouble, n = [], None, len(mnist.train.x)
+    history, good, trouble, n = [], {}, None, len(mnist.train.x)
     _check_settings(n, len(mnist.train.y), bs, lr, epochs)
 
     print('epoch  train loss  valid loss  valid accuracy  seconds')
@@ -194,7 +195,8 @@ def mlp_train(
         for epoch in range(1, epochs + 1):
             start, total_loss = time.perf_counter(), 0.
             with tqdm(total=n, desc=f'epoch {epoch}', unit='digit', leave=False, disable=None, mininterval=0.2) as bar:
-                for loss, _, yb in train_epoch(model, *mnist.train, bs, lr, order=torch.randperm(n), epoch=epoch):
+                order = torch.randperm(n)
+                for loss, _, yb in train_epoch(model, *mnist.train, bs, lr, order=order, epoch=epoch, good=good):
                     total_loss += loss * len(yb)
                     bar.update(len(yb))
             row = epoch, total_loss / n, *_evaluate(model, *mnist.valid), time.perf_counter() - start

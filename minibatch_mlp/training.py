@@ -54,6 +54,7 @@ def train_epoch(
     loss_func: Callable = cross_entropy, # takes scores and labels to a scalar
     order: Tensor | None = None, # the order of the rows, int64 `[N]`; `None` is as they come
     epoch: int = 0, # number of this epoch, for error messages
+    good: dict | None = None, # where the weights to go back to are kept; give all epochs of a run the same
 ) -> Iterator[tuple[float, Tensor, Tensor]]: # loss, scores and labels of each batch
     """One pass of mini-batch stochastic gradient descent (Goodfellow et al. 2016, 8.1.3 and 8.3.1), a step at a time.
 
@@ -66,12 +67,13 @@ def train_epoch(
     for p in parameters: p.grad = None
 
     def stop(step, what):
-        with torch.no_grad():
-            for p, kept in zip(parameters, good): p.copy_(kept)
+        with torch.no_grad(): # before the first step of a run nothing was kept, and nothing has changed
+            for p, kept in zip(parameters, good.get('weights', [])): p.copy_(kept)
         raise FloatingPointError(f'{what} in epoch {epoch}, step {step}, at learning rate {lr:g}. The model has the weights '
-                                 f'from before step {good_step} again. Try a smaller lr, and check that the inputs are finite')
+                                 f'from before step {good.get("step", step)} of epoch {good.get("epoch", epoch)} again. '
+                                 'Try a smaller lr, and check that the inputs are finite')
 
-    good, good_step = [], 0 # before the first step there is nothing to put back
+    good = {} if good is None else good
     for step, start in enumerate(range(0, len(x), bs)):
         rows = slice(start, start + bs) if order is None else order[start:start + bs]
         xb, yb = x[rows], y[rows]
@@ -79,7 +81,7 @@ def train_epoch(
         loss = loss_func(preds, yb)
         loss_value = loss.item()
         if not math.isfinite(loss_value): stop(step, f'the loss became {loss_value}')
-        if step % 100 == 0: good, good_step = [p.detach().clone() for p in parameters], step
+        if step % 100 == 0: good.update(epoch=epoch, step=step, weights=[p.detach().clone() for p in parameters])
         loss.backward()
         with torch.no_grad():
             for p in parameters:
@@ -103,9 +105,9 @@ def fit(
 
     Returns the loss of every step. Raises what `train_epoch` raises."""
     _check_settings(len(x), len(y), bs, lr, epochs)
-    losses = []
+    losses, good = [], {}
     for epoch in range(epochs):
-        for loss, preds, yb in train_epoch(model, x, y, bs, lr, loss_func, epoch=epoch):
+        for loss, preds, yb in train_epoch(model, x, y, bs, lr, loss_func, epoch=epoch, good=good):
             losses.append(loss)
         report(loss, preds, yb)
     return losses
