@@ -1,0 +1,244 @@
+"""Turn the notebooks into pages for Sphinx: nbdev's own processing, then nbdev's terms translated into those of MyST-NB.
+
+nbdev itself would hand the processed notebooks to Quarto, which pip cannot install.
+"""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import yaml
+from fastcore.docments import DocmentTbl
+from nbdev.config import get_config
+from nbdev.doclinks import NbdevLookup
+from nbdev.process import NBProcessor
+from nbdev.processors import FilterDefaults, add_fold, add_links, exec_show_docs, insert_warning
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from minibatch_mlp import _modidx
+from minibatch_mlp import all as public
+
+root = Path(__file__).parent.parent
+config = get_config()
+processors = [p for p in FilterDefaults().base_procs() if p not in (insert_warning, exec_show_docs, add_links, add_fold)]
+directives = {
+    *("default_exp", "export", "exporti", "exports", "exec_doc", "hide", "hide_line", "filter_stream"),  # nbdev's
+    *("echo:", "output:", "include:", "eval:", "code-fold:", "code-summary:", "fig-cap:", "fig-alt:"),  # Quarto's
+    *("tolerance:", "timing:"),  # those of .ci/compare_outputs.py
+}
+lookup = NbdevLookup()
+short = {"nn": "torch.nn", "F": "torch.nn.functional", "np": "numpy", "Tensor": "torch.Tensor", "plt": "matplotlib.pyplot"}
+symbols = {
+    name.removeprefix(f"{module}."): name
+    for module, names in _modidx.d["syms"].items()
+    for name in names
+    if not re.search(r"\._", name.removeprefix("minibatch_mlp"))
+}
+
+
+def page_name(path: Path) -> str:
+    "The name of a notebook's page, as in nbdev: no number in front, so that links survive a new order."
+    return re.sub(r"^\d+_", "", path.stem)
+
+
+# Links
+
+
+def link(match: re.Match) -> str:
+    "A name in backticks as a link to where it is documented, if it is."
+    name = match[1]
+    if name in symbols:
+        return f"{{py:obj}}`{name} <{symbols[name]}>`"
+    first, dot, rest = name.partition(".")
+    found = lookup.doc(f"{short.get(first, first)}{dot}{rest}")
+    return f"[{match[0]}]({found})" if dot and found else match[0]
+
+
+def linked(markdown: str) -> str:
+    "Markdown with links from names, and to pages in place of notebooks. Code, headings and the texts of links stay."
+    markdown = re.sub(r"\]\((?:\d+_)?(\w+\.ipynb)", r"](\1", markdown)
+    lines, fenced = [], False
+    for line in markdown.split("\n"):
+        fenced ^= line.lstrip().startswith(("```", "~~~"))
+        if not fenced and not line.startswith(("#", "    ", "```")):
+            parts = re.split(r"(\[[^]]*\]\([^)]*\)|\$[^$]+\$)", line)
+            parts[::2] = [re.sub(r"(?<!`)`([\w.]+)(?:\(\))?`(?!`)", link, part) for part in parts[::2]]
+            line = "".join(parts)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+# Definitions
+
+
+class Name(str):
+    "A default value that is shown by its name and not by its `repr`."
+
+    __repr__ = str.__str__
+
+
+def signature(definition) -> str:
+    "The parameters with their defaults; the table below has the types."
+    try:
+        found = inspect.signature(definition)
+    except ValueError:
+        return ""
+    parameters = []
+    for p in found.parameters.values():
+        default = Name(p.default.__name__) if inspect.isroutine(p.default) else p.default
+        parameters.append(p.replace(annotation=p.empty, default=default))
+    without_self = parameters[1:] if parameters and parameters[0].name == "self" else parameters
+    return str(found.replace(parameters=without_self, return_annotation=found.empty))
+
+
+def definition(module: str, name: str) -> str:
+    "What `show_doc` shows: signature, docstring, a table of the parameters and, for a class, its methods."
+    found = getattr(import_module(module), name)
+    is_class = inspect.isclass(found)
+    lines = [f"::::{{py:{'class' if is_class else 'function'}}} {name}{signature(found)}", f":module: {module}", ""]
+    lines += [linked(inspect.cleandoc(found.__doc__ or "")), "", linked(str(DocmentTbl(found))), ""]
+    for method_name, method in vars(found).items() if is_class else ():
+        if not inspect.isroutine(method) or f"{name}.{method_name}" not in symbols:
+            continue
+        lines += [f":::{{py:method}} {method_name}{signature(method)}", ":no-contents-entry:", ""]
+        lines += [linked(inspect.cleandoc(method.__doc__ or "")), ":::", ""]
+    return "\n".join([*lines, "::::"])
+
+
+# Cells
+
+
+def refuse(path: Path, cell, message: str):
+    raise ValueError(f"{path.name}, cell {cell.id}: {message}\n{cell.source[:300]}")
+
+
+def check(path: Path, cell) -> None:
+    "Raise `ValueError` for a directive that the site does not know, and for a picture without a text alternative."
+    for name in cell.directives_:
+        if name not in directives:
+            refuse(path, cell, f"the directive {name!r} is not known here; known are {', '.join(sorted(directives))}")
+    shown = not cell.directives_.keys() & {"hide", "export", "exporti"} and cell.directives_.get("include:") != ["false"]
+    has_picture = any(mime.startswith("image/") for output in cell.outputs for mime in output.get("data", {}))
+    if shown and has_picture and not "".join(cell.directives_.get("fig-alt:", [])).strip("\"' "):
+        refuse(path, cell, "a picture without a text alternative: add `#| fig-alt: ...`")
+
+
+def option(cell, name: str) -> str:
+    "The value of a directive such as `echo`, without quotes; empty if the cell has none."
+    return " ".join(cell.directives_.get(f"{name}:", [])).strip().strip("\"'")
+
+
+def translated(cell):
+    "A code cell with tags and settings of MyST-NB that say what its directives say, in place of them."
+    tags, settings = [], {}
+    if option(cell, "include") == "false":
+        tags.append("remove-cell")
+    if option(cell, "echo") == "false":
+        tags.append("remove-input")
+    if option(cell, "output") == "false":
+        tags.append("remove-output")
+    if option(cell, "code-fold") in ("true", "show"):
+        tags.append("hide-input")
+        settings["code_prompt_show"] = option(cell, "code-summary") or "Code"
+        settings["code_prompt_hide"] = option(cell, "code-fold")  # fold.py opens the fold if this is `show`
+    if option(cell, "fig-alt"):
+        settings["image"] = {"alt": option(cell, "fig-alt")}
+    if option(cell, "fig-cap"):
+        settings["figure"] = {"caption": option(cell, "fig-cap")}
+    for output in cell.outputs:
+        if "text/markdown" in output.get("data", {}):
+            output.data["text/markdown"] = linked("".join(output.data["text/markdown"]))
+    source = re.sub(r"^(#\|.*\n?)+", "", cell.source).strip()
+    return new_code_cell(source, outputs=cell.outputs, metadata={"tags": tags, "mystnb": settings}, id=cell.id)
+
+
+def as_is(cell) -> str:
+    "What a cell printed, for `#| output: asis`."
+    return "".join("".join(output.get("text", "")) for output in cell.outputs)
+
+
+# Pages
+
+
+def top(path: Path, front: dict) -> str:
+    "Title, description, and the ways to the notebook itself."
+    place = f"{config.branch}/{config.nbs_path.name}/{path.name}"
+    colab = f"https://colab.research.google.com/github/{config.user}/{config.repo}/blob/{place}"
+    ways = [
+        f'<a href="{colab}">Open in Colab</a>',
+        f'<a href="{path.name}" download>Download the notebook</a>',
+        f'<a href="{config.git_url}/blob/{place}">See it on GitHub</a>',
+    ]
+    ways = ways[path.stem == "index" :]  # index.ipynb measures with what lies beside it in the repository
+    return f"# {front['title']}\n\n{{.lead}}\n{linked(front['description'])}\n\n<p class=\"ways\">{' '.join(ways)}</p>"
+
+
+def page(path: Path) -> str:
+    "The page of a notebook, as the text of a notebook for MyST-NB."
+    processor = NBProcessor(path, procs=processors)
+    for cell in processor.nb.cells:
+        if cell.cell_type == "code":
+            check(path, cell)
+    processor.process()
+    module = f"{config.lib_name}.{page_name(path)}"
+    cells = []
+    for cell in processor.nb.cells:
+        if cell.cell_type == "raw":
+            front = yaml.safe_load(cell.source.strip().strip("-"))
+            cells.append(new_markdown_cell(top(path, front)))
+        elif cell.cell_type == "markdown":
+            actions = r"^(?=(\[[^]]*\]\([^)]*\)( · |$))+$)"  # a line of nothing but links
+            cells.append(new_markdown_cell(linked(re.sub(actions, "{.actions}\n", cell.source, flags=re.M))))
+        elif shown := re.search(r"^show_doc\(([\w.]+)", cell.source, re.M):
+            cells.append(new_markdown_cell(definition(module, shown[1])))
+        elif option(cell, "output") == "asis":
+            cells.append(new_markdown_cell(linked(as_is(cell))))
+        else:
+            cells.append(translated(cell))
+    if path.stem == "index":
+        cells.append(new_markdown_cell(contents()))
+    metadata = {
+        "myst": {"html_meta": {"description": front["description"]}},
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+    }
+    return nbformat.writes(new_notebook(cells=cells, metadata=metadata))
+
+
+def contents() -> str:
+    names = [page_name(path) for path in sorted(notebooks()) if path.stem != "index"]
+    return "\n".join([":::{toctree}", ":hidden:", "", *names, "reference", "genindex", ":::"])
+
+
+def reference() -> str:
+    "All public names by module, with the first sentence of each docstring."
+    lines = ["# Reference", "", "Everything that `from minibatch_mlp.all import *` brings, and the modules it comes from.", ""]
+    for path in sorted(notebooks()):
+        module = f"{config.lib_name}.{page_name(path)}"
+        names = [name for name in public.__all__ if getattr(public, name).__module__ == module]
+        if names:
+            lines += [f"## {module}", "", f":::{{py:module}} {module}", ":no-contents-entry:", ":::", ""]
+            lines += [f"Built in [](/{page_name(path)}.ipynb).", "", "| name | what it is |", "|---|---|"]
+            for name in names:
+                sentence = re.split(r"(?<=[a-z)`]\.)\s+(?=[A-Z])|\n\n", getattr(public, name).__doc__ or "")[0]
+                lines.append(f"| {linked(f'`{name}`')} | {linked(' '.join(sentence.split()))} |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def notebooks() -> list[Path]:
+    return [path for path in config.nbs_path.glob("*.ipynb") if path.name[0] not in "._"]
+
+
+def write(folder: Path) -> None:
+    "Write all pages into `folder`. A page that stays the same is not touched, so that Sphinx does not build it again."
+    missing = (root / "docs" / "404.md").read_text(encoding="utf-8")
+    texts = {"reference.md": reference(), "404.md": missing.replace("BASE", config.doc_baseurl)}  # it is shown at any depth
+    texts |= {f"{page_name(path)}.ipynb": page(path) for path in notebooks()}
+    for path in folder.glob("*"):
+        if path.is_file() and path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text:
+            (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,289 @@
+"""The site as a reader's browser sees it. `docs/build` makes it, and a server on 127.0.0.1 shows it as GitHub Pages would.
+
+`UPDATE_LINKS=1 pytest tests/test_site.py -k external` writes tests/external_links.txt anew: look at what changed.
+"""
+
+import functools
+import http.server
+import os
+import re
+import subprocess
+import sys
+import threading
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import nbformat
+import pytest
+
+root = Path(__file__).parent.parent
+notebooks = sorted((root / "nbs").glob("*.ipynb"))
+prefix = "/minibatch_mlp/"
+link_list = root / "tests" / "external_links.txt"
+kinds = {
+    "source": r"https://github\.com/minibatch-mlp/minibatch_mlp/blob/main/[\w/.]+",
+    "colab": r"https://colab\.research\.google\.com/github/minibatch-mlp/minibatch_mlp/blob/main/nbs/\d\d_\w+\.ipynb",
+    "pytorch": r"https://pytorch\.org/docs/stable/[\w/.#-]+",
+    "numpy": r"https://numpy\.org/doc/stable/[\w/.#-]+",
+    "python": r"https://docs\.python\.org/3/[\w/.#-]+",
+    "fastcore": r"https://fastcore\.fast\.ai/[\w/.#-]+",
+    "site": r"https://minibatch-mlp\.github\.io/minibatch_mlp/[\w/.-]*",
+    "tools": r"https://(www\.sphinx-doc\.org/|pradyunsg\.me|github\.com/pradyunsg/furo)",
+    "reading": r"https://[\w.-]+/[\w/.,:%#()=&?-]*",
+}
+
+
+class Page(HTMLParser):
+    "The links, the ids, the pictures and the text of a page."
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.links, self.ids, self.pictures, self.words, self.silent = [], set(), [], [], 0
+        self.feed(html)
+        self.text = " ".join("".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids.add(attrs.get("id"))
+        self.links += [attrs[key] for key in ("href", "src") if attrs.get(key) and tag not in ("link", "use")]
+        self.silent += tag in ("script", "style")
+        if tag == "img":
+            self.pictures.append(attrs)
+
+    def handle_endtag(self, tag):
+        self.silent -= tag in ("script", "style")
+
+    def handle_data(self, data):
+        if not self.silent:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / prefix.strip("/")
+    done = subprocess.run([sys.executable, root / "docs" / "build", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    return {path.name: Page(path.read_text(encoding="utf-8")) for path in sorted(site.glob("*.html"))}
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): ...
+
+        def send_error(self, code, message=None, explain=None):  # as GitHub Pages does
+            body = (site / "404.html").read_bytes()
+            self.send_response(code)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=site.parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}{prefix}"
+    server.shutdown()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    "A function that opens a page of the site, notes what goes wrong, and returns page and notes."
+    contexts = []
+
+    def opened(name, **settings):
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page, troubles = context.new_page(), []
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+        page.on("response", lambda r: troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("request", lambda r: None if r.url.startswith((address, "data:")) else troubles.append(f"outside: {r.url}"))
+        page.goto(urljoin(address, name), wait_until="networkidle")
+        return page, troubles
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def page_of(notebook: Path) -> str:
+    return re.sub(r"^\d+_", "", notebook.stem) + ".html"
+
+
+def test_internal_links(site, pages):
+    broken = []
+    for name, page in pages.items():
+        for link in page.links:
+            target, fragment = urldefrag(urljoin(f"http://site{prefix}{name}", link))
+            if urlsplit(target).netloc != "site":
+                continue
+            path = site.parent / unquote(urlsplit(target).path).lstrip("/")
+            path = path / "index.html" if path.is_dir() else path
+            if not path.exists():
+                broken.append(f"{name}: {link}")
+            elif fragment and path.suffix == ".html" and unquote(fragment) not in pages[path.name].ids:
+                broken.append(f"{name}: {link} (no such place)")
+    assert not broken, "\n".join(broken)
+
+
+def test_external_links(pages):
+    found = set()
+    for page in pages.values():
+        for link in page.links:
+            if urlsplit(link).netloc:
+                kind = next((kind for kind, pattern in kinds.items() if re.fullmatch(pattern, link.partition("#L")[0])), None)
+                assert kind, f"looks wrong: {link}"
+                found.add(f"{kind} {link.partition('#L')[0]}")
+    listed = "\n".join(sorted(found)) + "\n"
+    if os.environ.get("UPDATE_LINKS"):
+        link_list.write_text(listed, encoding="utf-8")
+    assert listed == link_list.read_text(encoding="utf-8")
+
+
+def test_source_links_lead_to_the_definition(pages):
+    links = {link for page in pages.values() for link in page.links if "/blob/main/" in link and "#L" in link}
+    assert len(links) > 20
+    for link in links:
+        path, _, line = link.partition("/blob/main/")[2].partition("#L")
+        assert re.match(r"\s*(def|class|@)", (root / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]), link
+
+
+@pytest.mark.parametrize("notebook", notebooks, ids=lambda path: path.stem)
+def test_page_shows_what_the_notebook_shows(pages, notebook):
+    def plain(text):
+        return "".join(unescape(text).split())
+
+    text = plain(pages[page_of(notebook)].text)
+    headings = code = outputs = hidden = 0
+    for cell in nbformat.read(notebook, 4).cells:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^#+ (.*)", cell.source, re.M):
+                headings += 1
+                assert plain(re.sub(r"[`*]", "", heading)).replace("'", "’") in text.replace("'", "’"), heading
+            continue
+        source = plain("\n".join(line for line in cell.source.split("\n") if not line.startswith("#|")))
+        if re.search(r"^#\| (hide$|export$|exporti|default_exp|include: false)", cell.source, re.M):
+            hidden += 1
+            assert len(source) < 40 or source not in text, cell.source
+            continue
+        if not re.search(r"^#\| echo: false", cell.source, re.M):
+            code += 1
+            assert source in text, cell.source
+        for output in cell.outputs:
+            shown = output.get("text") or ("" if "image/png" in output.get("data", {}) else output.data.get("text/plain", ""))
+            if "text/markdown" not in output.get("data", {}) and "text/html" not in output.get("data", {}):
+                outputs += 1
+                assert plain(shown) in text, shown
+    assert headings and code and outputs and hidden
+
+
+def test_every_picture_has_a_text_alternative(pages):
+    pictures = [picture for page in pages.values() for picture in page.pictures if "_images/" in picture["src"]]
+    assert len(pictures) > 5
+    for picture in pictures:
+        assert len(picture.get("alt", "")) > 20 and ".png" not in picture["alt"], picture
+
+
+def test_nbdev_can_process_the_notebooks_for_quarto():
+    code = (
+        "import warnings; warnings.simplefilter('error', UserWarning)\n"
+        "from nbdev.process import NBProcessor; from nbdev.processors import FilterDefaults\n"
+        f"for path in {[str(path) for path in notebooks]}: NBProcessor(path, procs=FilterDefaults().procs()).process()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("cell, message", [("#| ekho: false\n1", "ekho"), ("#| fig-cap: x\nplot()", "text alternative")])
+def test_the_build_refuses(tmp_path, cell, message):
+    picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, outputs=[picture] if "plot" in cell else [])])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    code = f"import sys; sys.path.insert(0, 'docs'); import pages; pages.page(pages.Path({str(tmp_path / 'a.ipynb')!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode and message in done.stderr and "a.ipynb" in done.stderr
+
+
+def test_inventory(site):
+    from sphinx.util.inventory import InventoryFile
+
+    with (site / "objects.inv").open("rb") as file:
+        names = InventoryFile.load(file, "", "/".join)
+    assert "minibatch_mlp.loss.cross_entropy" in names["py:function"] and "minibatch_mlp.module.Module" in names["py:class"]
+    assert "minibatch_mlp.module.Module.state_dict" in names["py:method"]
+
+
+def test_pages_in_the_browser(open_page, pages):
+    from axe_playwright_python.sync_playwright import Axe
+
+    axe, problems = Axe(), []
+    for name in pages:
+        page, troubles = open_page(name)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for violation in axe.run(page).response["violations"]:
+                if violation["impact"] in ("serious", "critical"):
+                    places = [node["html"][:200] for node in violation["nodes"][:3]]
+                    problems.append(f"{name} in {scheme}: {violation['id']}, {len(violation['nodes'])} times, as in {places}")
+        problems += [f"{name}: {trouble}" for trouble in troubles]
+        page.context.close()
+    assert not problems, "\n".join(problems)
+
+
+def test_no_page_scrolls_sideways_on_a_phone(open_page, pages):
+    for name in pages:
+        page, _ = open_page(name, viewport={"width": 390, "height": 844}, has_touch=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        wide = page.evaluate("""[...document.querySelectorAll('article *')].filter(e => e.scrollWidth > e.clientWidth + 1 &&
+            ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).map(e => e.tagName + '.' + e.className)""")
+        assert all(re.match(r"PRE|DIV\.(highlight|table-wrapper|math)|MJX|SPAN\.math", found) for found in wide), (name, wide)
+        page.context.close()
+
+
+searches = [
+    ("logsumexp", "loss.html"),
+    ("learning rate", "training.html"),
+    ("load_mnist", "data.html"),  # a name from the reference
+    ("mostly_sure", "loss.html"),  # in a folded solution
+    ("Mistakes that go unnoticed", "loss.html"),  # a heading
+]
+
+
+@pytest.mark.parametrize("words, found", searches)
+def test_search(open_page, words, found):
+    page, troubles = open_page(f"search.html?q={words}")
+    page.wait_for_selector("#search-results li a", timeout=10_000)
+    assert any(found in link.get_attribute("href") for link in page.locator("#search-results li a").all())
+    assert not troubles
+
+
+def test_a_missing_page_at_any_depth(open_page):
+    page, troubles = open_page("no/such/page.html")
+    assert "does not exist" in page.inner_text("h1")
+    assert [t for t in troubles if "no/such/page" not in t and "404" not in t] == []
+    page.click("article a:has-text('front page')")
+    assert page.inner_text("h1").startswith("minibatch_mlp")
+
+
+def test_a_fold_opens_with_the_keyboard(open_page):
+    page, _ = open_page("loss.html")
+    fold = page.locator("details.fold").first
+    assert not fold.locator("pre").is_visible()
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert fold.locator("pre").is_visible()
+
+
+def test_copied_code_has_no_prompt(open_page):
+    page, _ = open_page("index.html", permissions=["clipboard-read", "clipboard-write"])
+    assert page.locator(".highlight-sh .copybtn").count() > 0
+    page.locator(".highlight-sh").first.hover()
+    page.locator(".highlight-sh .copybtn").first.click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("pip install")
