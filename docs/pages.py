@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from fastcore.docments import DocmentTbl
+from fastcore.docments import docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import NBProcessor
@@ -93,12 +93,27 @@ def signature(definition) -> str:
     return str(found.replace(parameters=without_self, return_annotation=found.empty))
 
 
+def table(found) -> str:
+    "The docments of a definition, a parameter a line: type, default and comment. Without any comment there is no table."
+    rows = []
+    for name, doc in docments(found, full=True, args_kwargs=True).items():
+        if name != "self" and doc.docment is not None:
+            empty = inspect.Parameter.empty
+            default = "" if doc.default is empty else f"`{getattr(doc.default, '__name__', repr(doc.default))}`"
+            anno = "" if doc.anno is empty else inspect.formatannotation(doc.anno)
+            anno = re.sub(r"(\w+\.)+(?=\w)", "", anno).replace("|", "\\|")
+            anno = f"`{anno}`" if anno else ""
+            shown = ("*returns*", anno, "") if name == "return" else (f"`{name}`", anno, default)
+            rows.append(f"| {' | '.join(shown)} | {doc.docment} |")
+    return "\n".join(["| parameter | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+
+
 def definition(module: str, name: str) -> str:
     "What `show_doc` shows: signature, docstring, a table of the parameters and, for a class, its methods."
     found = getattr(import_module(module), name)
     is_class = inspect.isclass(found)
     lines = [f"::::{{py:{'class' if is_class else 'function'}}} {name}{signature(found)}", f":module: {module}", ""]
-    lines += [linked(inspect.cleandoc(found.__doc__ or "")), "", linked(str(DocmentTbl(found))), ""]
+    lines += [linked(inspect.cleandoc(found.__doc__ or "")), "", linked(table(found)), ""]
     for method_name, method in vars(found).items() if is_class else ():
         if not inspect.isroutine(method) or f"{name}.{method_name}" not in symbols:
             continue
