@@ -7,7 +7,6 @@ from pathlib import Path
 docs = Path(__file__).parent
 sys.path.insert(0, str(docs))
 
-import fold  # noqa: E402
 import pages  # noqa: E402
 
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # the social cards' font has no bold face
@@ -23,6 +22,7 @@ language = "en-gb"
 
 extensions = [
     "myst_nb",  # reads the notebooks
+    "fold",  # beside this file: shows folded code
     "sphinx.ext.linkcode",  # [source] beside each definition
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",  # puts MathJax into the site
@@ -77,7 +77,3 @@ notfound_urls_prefix = f"{settings.doc_baseurl}/"
 def linkcode_resolve(domain: str, info: dict) -> str | None:
     "Where the source of a definition is."
     return pages.lookup.code(info["fullname"])
-
-
-def setup(app):
-    fold.setup(app)

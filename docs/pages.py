@@ -79,18 +79,18 @@ class Name(str):
     __repr__ = str.__str__
 
 
-def signature(definition) -> str:
+def signature(found) -> str:
     "The parameters with their defaults; the table below has the types."
     try:
-        found = inspect.signature(definition)
+        taken = inspect.signature(found)
     except ValueError:
         return ""
     parameters = []
-    for p in found.parameters.values():
+    for p in taken.parameters.values():
         default = Name(p.default.__name__) if inspect.isroutine(p.default) else p.default
         parameters.append(p.replace(annotation=p.empty, default=default))
     without_self = parameters[1:] if parameters and parameters[0].name == "self" else parameters
-    return str(found.replace(parameters=without_self, return_annotation=found.empty))
+    return str(taken.replace(parameters=without_self, return_annotation=taken.empty))
 
 
 def table(found) -> str:
@@ -134,15 +134,19 @@ def check(path: Path, cell) -> None:
     for name in cell.directives_:
         if name not in directives:
             refuse(path, cell, f"the directive {name!r} is not known here; known are {', '.join(sorted(directives))}")
-    shown = not cell.directives_.keys() & {"hide", "export", "exporti"} and cell.directives_.get("include:") != ["false"]
+    shown = not cell.directives_.keys() & {"hide", "export", "exporti"} and option(cell, "include") != "false"
     has_picture = any(mime.startswith("image/") for output in cell.outputs for mime in output.get("data", {}))
-    if shown and has_picture and not "".join(cell.directives_.get("fig-alt:", [])).strip("\"' "):
+    if shown and has_picture and not option(cell, "fig-alt"):
         refuse(path, cell, "a picture without a text alternative: add `#| fig-alt: ...`")
 
 
 def option(cell, name: str) -> str:
     "The value of a directive such as `echo`, without quotes; empty if the cell has none."
     return " ".join(cell.directives_.get(f"{name}:", [])).strip().strip("\"'")
+
+
+def without_directives(source: str) -> str:
+    return re.sub(r"^#\|.*\n?", "", source, flags=re.M).strip()
 
 
 def translated(cell):
@@ -165,8 +169,8 @@ def translated(cell):
     for output in cell.outputs:
         if "text/markdown" in output.get("data", {}):
             output.data["text/markdown"] = linked("".join(output.data["text/markdown"]))
-    source = re.sub(r"^(#\|.*\n?)+", "", cell.source).strip()
-    return new_code_cell(source, outputs=cell.outputs, metadata={"tags": tags, "mystnb": settings}, id=cell.id)
+    metadata = {"tags": tags, "mystnb": settings}
+    return new_code_cell(without_directives(cell.source), outputs=cell.outputs, metadata=metadata, id=cell.id)
 
 
 def as_is(cell) -> str:

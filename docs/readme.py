@@ -13,11 +13,10 @@ from execnb.nbio import nb2str
 from nbconvert import MarkdownExporter
 from nbdev.process import NBProcessor
 from nbdev.processors import hide_, rm_export
+from pages import option, root, without_directives
 from traitlets.config import Config
 
-root = Path(__file__).parent.parent
 pictures = Path("docs/readme_files")
-directive = re.compile(r"^#\|.*\n?", re.M)
 
 
 def readme(index: Path) -> tuple[str, dict[str, bytes]]:
@@ -27,12 +26,12 @@ def readme(index: Path) -> tuple[str, dict[str, bytes]]:
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        cell.source = directive.sub("", cell.source)
-        if cell.directives_.get("echo:") == ["false"]:
+        cell.source = without_directives(cell.source)
+        if option(cell, "echo") == "false":
             cell.metadata["tags"] = ["remove_input"]
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
-                alts.append(" ".join(cell.directives_["fig-alt:"]).strip('"'))
+                alts.append(option(cell, "fig-alt"))
 
     config = Config(TagRemovePreprocessor={"enabled": True, "remove_input_tags": {"remove_input"}})
     cleaned = nbformat.reads(nb2str(notebook), as_version=4)
