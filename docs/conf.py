@@ -43,6 +43,7 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = project
+pygments_dark_style = "a11y-dark"
 html_baseurl = base
 html_static_path = ["static"]
 html_css_files = ["site.css"]

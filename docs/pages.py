@@ -30,12 +30,21 @@ directives = {
 }
 lookup = NbdevLookup()
 short = {"nn": "torch.nn", "F": "torch.nn.functional", "np": "numpy", "Tensor": "torch.Tensor", "plt": "matplotlib.pyplot"}
-symbols = {
-    name.removeprefix(f"{module}."): name
-    for module, names in _modidx.d["syms"].items()
-    for name in names
-    if not re.search(r"\._", name.removeprefix("minibatch_mlp"))
-}
+
+
+def documented() -> dict[str, str]:
+    "The names that have a place on a page, and their methods, each with its full name."
+    found = {}
+    for module, names in _modidx.d["syms"].items():
+        exported = import_module(module).__all__ if names else ()
+        for full in names:
+            name, _, method = full.removeprefix(f"{module}.").partition(".")
+            if name in exported and not method.startswith("_"):
+                found[full.removeprefix(f"{module}.")] = full
+    return found
+
+
+symbols = documented()
 
 
 def page_name(path: Path) -> str:
@@ -74,9 +83,13 @@ def linked(markdown: str) -> str:
 
 
 class Name(str):
-    "A default value that is shown by its name and not by its `repr`."
+    "What is shown by its name: its own `repr` would tell an address."
 
     __repr__ = str.__str__
+
+
+def by_name(value):
+    return Name(value.__name__) if inspect.isroutine(value) else value
 
 
 def signature(found) -> str:
@@ -87,8 +100,7 @@ def signature(found) -> str:
         return ""
     parameters = []
     for p in taken.parameters.values():
-        default = Name(p.default.__name__) if inspect.isroutine(p.default) else p.default
-        parameters.append(p.replace(annotation=p.empty, default=default))
+        parameters.append(p.replace(annotation=p.empty, default=by_name(p.default)))
     without_self = parameters[1:] if parameters and parameters[0].name == "self" else parameters
     return str(taken.replace(parameters=without_self, return_annotation=taken.empty))
 
@@ -99,13 +111,13 @@ def table(found) -> str:
     for name, doc in docments(found, full=True, args_kwargs=True).items():
         if name != "self" and doc.docment is not None:
             empty = inspect.Parameter.empty
-            default = "" if doc.default is empty else f"`{getattr(doc.default, '__name__', repr(doc.default))}`"
-            anno = "" if doc.anno is empty else inspect.formatannotation(doc.anno)
+            default = "" if doc.default is empty else f"`{by_name(doc.default)!r}`"
+            anno = "" if doc.anno is empty else inspect.formatannotation(by_name(doc.anno))
             anno = re.sub(r"(\w+\.)+(?=\w)", "", anno).replace("|", "\\|")
             anno = f"`{anno}`" if anno else ""
             shown = ("*returns*", anno, "") if name == "return" else (f"`{name}`", anno, default)
             rows.append(f"| {' | '.join(shown)} | {doc.docment} |")
-    return "\n".join(["| parameter | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+    return "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
 
 
 def definition(module: str, name: str) -> str:

@@ -211,6 +211,10 @@ def test_the_build_refuses(tmp_path, cell, message):
     assert done.returncode and message in done.stderr and "a.ipynb" in done.stderr
 
 
+def test_no_page_shows_an_address_of_memory(pages):
+    assert not [name for name, page in pages.items() if re.search(r" at 0x[0-9a-f]{6}", page.text)]
+
+
 def test_inventory(site):
     from sphinx.util.inventory import InventoryFile
 
