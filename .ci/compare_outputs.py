@@ -4,6 +4,7 @@
 it keeps the new outputs in the notebook instead. (nbval compares text to the letter, or not at all where it is told to skip;
 it knows no tolerance for numbers and no likeness of pictures.)
 
+Weights inside a page that runs them must have equal shapes, and differ by no more than numbers may, as a share of their norm.
 Text must be equal but for its numbers. Whole numbers must be equal. Others may differ by RELATIVE, or by one unit of the last
 printed digit. Pictures must have nearly the same size and look alike. Two directives widen this for a cell, with a reason:
 
@@ -23,12 +24,15 @@ import nbformat
 import numpy as np
 from nbclient import NotebookClient
 from PIL import Image
+from safetensors.numpy import load
 
 RELATIVE = 1e-3
 PICTURE_SIZE = 0.1  # relative difference of width or height
 PICTURE_INK = 0.3  # difference as a share of the ink, or of the paper where that is less, when shrunk to 128 by 128
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+|\.(?!\w))?(?:e[-+]?\d+)?(?!\w)")
+WEIGHTS = re.compile(r'(?<=data-weights=")[^"]+')
+EXAMPLES = re.compile(r'(?<=data-examples=")[^"]+')
 DIRECTIVE = re.compile(r"^#\|[ \t]*(tolerance|timing):[ \t]*(.*)$", re.M)
 
 
@@ -86,6 +90,25 @@ def picture_difference(stored, new, tolerance=None):
     return f"picture differs by {difference:.2f} of its ink" if difference > max(PICTURE_INK, tolerance or 0) else None
 
 
+def page_difference(stored, new, tolerance=None):
+    "What differs between two pages that may hold the weights of a network and examples for it, or `None`."
+    weights = [WEIGHTS.findall(page) for page in (stored, new)]
+    if len(weights[0]) != len(weights[1]):
+        return f"page had {len(weights[0])} networks and has {len(weights[1])}"
+    for pair in zip(*weights):
+        was, now = (load(base64.b64decode(network)) for network in pair)
+        if (shapes := {k: v.shape for k, v in was.items()}) != {k: v.shape for k, v in now.items()}:
+            return f"network had {shapes} and has others"
+        for name in was:
+            difference = np.linalg.norm(was[name] - now[name]) / np.linalg.norm(was[name])
+            if not difference <= (RELATIVE if tolerance is None else tolerance):
+                return f"{name} differs by {difference:.2g} of its norm"
+    if tolerance is not None:  # which digits a network gets wrong follows from its weights
+        stored, new = (EXAMPLES.sub("", page) for page in (stored, new))
+    stored, new = (WEIGHTS.sub("", page) for page in (stored, new))
+    return None if stored == new else "page has other text"
+
+
 def contents(outputs):
     "The outputs as pairs of kind and content; text of one stream that came in pieces is joined."
     found = []
@@ -113,6 +136,8 @@ def cell_differences(source, stored, new):
     for (kind, old), (_, now) in zip(stored, new):
         if kind == "image/png":
             differences.append(picture_difference(old, now, tolerance))
+        elif kind == "text/html" and WEIGHTS.search(old):
+            differences.append(page_difference(old, now, tolerance))
         else:
             differences.append(text_difference(old, now, tolerance, timing))
     return [difference for difference in differences if difference]

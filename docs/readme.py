@@ -39,7 +39,7 @@ def readme(index: Path) -> tuple[str, dict[str, bytes]]:
     text, resources = MarkdownExporter(config=config).from_notebook_node(cleaned)
     names = iter(alts)
     text = re.sub(r"!\[[^]]*\]\((output_[^)]+)\)", lambda m: f"![{next(names)}]({pictures / m[1]})", text)
-    text = re.sub(r"\]\((\d\d_\w+\.ipynb)\)", r"](nbs/\1)", text)
+    text = re.sub(r"\]\((\d\d_\w+\.ipynb)", r"](nbs/\1", text)
     text = re.sub(r"\n{3,}", "\n\n", text).strip()
     return f"{text}\n\n<!-- Made from nbs/index.ipynb by docs/readme.py: edit the notebook. -->\n", resources["outputs"]
 

@@ -2,7 +2,7 @@
 
 from minibatch_mlp.cli import load_mlp, mlp_predict, mlp_train, save_mlp
 from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_idx, show_image, show_images
-from minibatch_mlp.draw import mnist_form, picture_ink
+from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
 from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
 from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
 from minibatch_mlp.training import accuracy, fit, report, train_epoch
@@ -12,6 +12,6 @@ __all__ = [
     "cross_entropy", "log_softmax", "logsumexp", "nll",
     "accuracy", "fit", "report", "train_epoch",
     "MLP", "Linear", "Module", "ReLU", "Sequential",
-    "mnist_form", "picture_ink",
+    "DrawDigit", "mnist_form", "picture_ink", "stroke_ink",
     "load_mlp", "mlp_predict", "mlp_train", "save_mlp",
 ]

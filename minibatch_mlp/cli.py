@@ -24,7 +24,7 @@ from fastcore.script import anno_parser
 from torch import Tensor
 
 from .data import load_mnist, show_image
-from .draw import mnist_form, picture_ink
+from .draw import DrawDigit, mnist_form, picture_ink
 from .loss import cross_entropy
 from .module import MLP
 from .training import _check_settings, accuracy, train_epoch
@@ -173,10 +173,10 @@ def mlp_train(
     out: str = 'runs/mnist', # folder for the results
     threads: positive_int = 1, # processor threads; more than one pays off for large networks
 ) -> None:
-    """Train a multi-layer perceptron on MNIST, and save its weights, its history and a picture.
+    """Train a multi-layer perceptron on MNIST, and save its weights, its history, a picture and a page to draw on.
 
-    Writes weights.safetensors, history.csv and results.png into `out`. Sets PyTorch's seed and number of threads. Raises
-    what `load_mnist` and `train_epoch` raise. Interrupted, it saves what it has, and passes `KeyboardInterrupt` on."""
+    Writes weights.safetensors, history.csv, results.png and draw.html into `out`. Sets PyTorch's seed and number of threads.
+    Raises what `load_mnist` and `train_epoch` raise. Interrupted, it saves what it has, and passes `KeyboardInterrupt` on."""
     from tqdm import tqdm
 
     folder = Path(out)
@@ -208,14 +208,15 @@ def mlp_train(
         trouble = error
 
     test_loss, test_accuracy = _evaluate(model, *mnist.test)
-    weights, table, picture = (folder / name for name in ('weights.safetensors', 'history.csv', 'results.png'))
+    weights, table, picture, page = (folder / f for f in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html'))
     settings = dict(epochs=epochs, bs=bs, lr=lr, seed=seed, data=None if data is None else str(data), threads=threads)
     results = dict(test_loss=test_loss, test_accuracy=test_accuracy, epochs_done=len(history))
     save_mlp(model, weights, settings=settings, results=results)
     _save_history(table, history, columns)
     _save_picture(picture, history, model, *mnist.test)
+    _write_whole(page, DrawDigit(model, mnist.test).save)
     if not isinstance(trouble, BrokenPipeError):
-        print(f'test accuracy {test_accuracy:.4f}\nsaved {weights}, {table} and {picture}')
+        print(f'test accuracy {test_accuracy:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
     if trouble: raise type(trouble)(f'{trouble}; saved what was trained')
 
 # %% ../nbs/11_cli.ipynb #f2c64d33

@@ -6,9 +6,11 @@ import io
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import output_from_msg
 from PIL import Image, ImageOps, ImageStat
+from safetensors.numpy import save
 
 spec = importlib.util.spec_from_file_location("compare_outputs", Path(__file__).parent.parent / ".ci/compare_outputs.py")
 compare = importlib.util.module_from_spec(spec)
@@ -116,3 +118,24 @@ def test_cells():
     assert compare.cell_differences("x", [picture], [])
     assert compare.cell_differences("x", [picture], [display({"text/plain": "<Figure>"})])
     assert compare.cell_differences("x", [], [stream("new")])
+
+
+def page(weights, examples="[]", text="a"):
+    network = base64.b64encode(save({"0.weight": np.array(weights, dtype=np.float32)})).decode()
+    return f'<draw-digit data-weights="{network}" data-examples="{examples}">{text}</draw-digit>'
+
+
+@pytest.mark.parametrize("new, tolerance, caught", [
+    (page([[3, 4]]), None, False),
+    (page([[3, 4.001]]), None, False),
+    (page([[3, 4.1]]), None, True),
+    (page([[3, 4.1]], "[1]"), 0.1, False),
+    (page([[3, 4]], "[1]"), None, True),
+    (page([[3, 5]]), 0.1, True),
+    (page([[3, float("nan")]]), 0.1, True),
+    (page([[3, 4, 5]]), 0.1, True),
+    (page([[3, 4]], text="b"), 0.1, True),
+    ("", 0.1, True),
+])  # fmt: skip
+def test_networks_in_pages(new, tolerance, caught):
+    assert bool(compare.page_difference(page([[3, 4]]), new, tolerance)) == caught

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
 import pytest
+from conftest import axe_findings
 
 root = Path(__file__).parent.parent
 notebooks = sorted((root / "nbs").glob("*.ipynb"))
@@ -225,17 +226,12 @@ def test_inventory(site):
 
 
 def test_pages_in_the_browser(open_page, pages):
-    from axe_playwright_python.sync_playwright import Axe
-
-    axe, problems = Axe(), []
+    problems = []
     for name in pages:
         page, troubles = open_page(name)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            for violation in axe.run(page).response["violations"]:
-                if violation["impact"] in ("serious", "critical"):
-                    places = [node["html"][:200] for node in violation["nodes"][:3]]
-                    problems.append(f"{name} in {scheme}: {violation['id']}, {len(violation['nodes'])} times, as in {places}")
+            problems += [f"{name} in {scheme}: {finding}" for finding in axe_findings(page)]
         problems += [f"{name}: {trouble}" for trouble in troubles]
         page.context.close()
     assert not problems, "\n".join(problems)
