@@ -5,6 +5,9 @@ from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_id
 from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
 from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
 from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
+from minibatch_mlp.optim import (
+    SGD, AdamW, Optimizer, clip_grad_norm_, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr, warmup_lr,
+)
 from minibatch_mlp.training import accuracy, fit, report, train_epoch
 
 __all__ = [
@@ -12,6 +15,8 @@ __all__ = [
     "cross_entropy", "log_softmax", "logsumexp", "nll",
     "accuracy", "fit", "report", "train_epoch",
     "MLP", "Linear", "Module", "ReLU", "Sequential",
+    "SGD", "AdamW", "Optimizer", "clip_grad_norm_",
+    "constant_lr", "cosine_lr", "exponential_lr", "linear_lr", "one_cycle_lr", "step_lr", "warmup_lr",
     "DrawDigit", "mnist_form", "picture_ink", "stroke_ink",
     "load_mlp", "mlp_predict", "mlp_train", "save_mlp",
 ]
