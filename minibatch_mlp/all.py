@@ -2,6 +2,9 @@
 
 from minibatch_mlp.cli import load_mlp, mlp_predict, mlp_train, save_mlp
 from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_idx, show_image, show_images
+from minibatch_mlp.dataloader import (
+    BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate, pause,
+)
 from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
 from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
 from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
@@ -17,6 +20,7 @@ __all__ = [
     "MLP", "Linear", "Module", "ReLU", "Sequential",
     "SGD", "AdamW", "Optimizer", "clip_grad_norm_",
     "constant_lr", "cosine_lr", "exponential_lr", "linear_lr", "one_cycle_lr", "step_lr", "warmup_lr",
+    "BatchSampler", "DataLoader", "Dataset", "MapDataset", "RandomSampler", "SequentialSampler", "collate", "pause",
     "DrawDigit", "mnist_form", "picture_ink", "stroke_ink",
     "load_mlp", "mlp_predict", "mlp_train", "save_mlp",
 ]
