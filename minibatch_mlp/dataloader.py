@@ -6,148 +6,112 @@
 __all__ = ['Dataset', 'SequentialSampler', 'RandomSampler', 'BatchSampler', 'collate', 'MapDataset', 'pause', 'DataLoader']
 
 # %% ../nbs/05_dataloader.ipynb #eb1e4cd4
-import contextlib
-import io
-import math
 import multiprocessing
 import os
 import pickle
 import queue
 import random
-import reprlib
 import signal
-import socket
-import struct
 import sys
 import threading
 import time
 import traceback
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from operator import length_hint
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
 # %% ../nbs/05_dataloader.ipynb #fb40229e
 class Dataset:
-    "Rows that belong together, as tensors of equal length: `torch.utils.data.TensorDataset`."
-
-    def __init__(
-        self,
-        *tensors: Tensor | np.ndarray, # each `[N, ...]`; an array becomes a tensor on the same memory
-    ):
-        "Raises `ValueError` if there is no tensor, or if the lengths differ."
+    "Rows of tensors of equal length, as `torch.utils.data.TensorDataset`. Raises `ValueError` if the lengths differ."
+    def __init__(self, *tensors: Tensor | np.ndarray): # each `[N, ...]`; an array becomes a tensor on the same memory
         self.tensors = tuple(torch.as_tensor(tensor) for tensor in tensors)
         shapes = [list(tensor.shape) for tensor in self.tensors]
-        if not shapes or [] in shapes or len({shape[0] for shape in shapes}) > 1:
-            raise ValueError(f'tensors have the shapes {shapes}: there must be one at least, and each needs the same length')
-
+        if [] in shapes or len({shape[0] for shape in shapes}) != 1:
+            raise ValueError(f'tensors have the shapes {shapes}: give at least one, and all with the same length')
     def __len__(self) -> int: return len(self.tensors[0])
-
     def __getitem__(self, i: int | slice | list | Tensor) -> tuple[Tensor, ...]: return tuple(t[i] for t in self.tensors)
-
-# %% ../nbs/05_dataloader.ipynb #f9071f9e
-def _draw_seed(generator: torch.Generator | None = None) -> int:
-    "A random seed, drawn as PyTorch draws it."
-    return torch.empty((), dtype=torch.int64).random_(generator=generator).item()
 
 # %% ../nbs/05_dataloader.ipynb #d01b083f
 class SequentialSampler:
-    "The indices `0` to `len(dataset) - 1` in order, as in PyTorch."
-
-    def __init__(
-        self,
-        dataset: Sequence, # only its length is used
-    ): self.dataset = dataset
-
+    "The indices of a data set in order, as in PyTorch."
+    def __init__(self, dataset: Sequence): self.dataset = dataset # only its length is used
     def __len__(self) -> int: return len(self.dataset)
-
-    def __iter__(self) -> Iterator[int]: return iter(range(len(self.dataset)))
+    def __iter__(self) -> Iterator[int]: return iter(range(len(self)))
 
 # %% ../nbs/05_dataloader.ipynb #05531a30
-class RandomSampler:
-    "Every index once, in a new random order each time: PyTorch's order for the same seed or generator."
+def _draw_seed(generator: torch.Generator | None = None) -> int:
+    return torch.empty((), dtype=torch.int64).random_(generator=generator).item() # a number as PyTorch draws it
 
+class RandomSampler(SequentialSampler):
+    "Every index once, in a new random order each time: PyTorch's order for the same seed or generator."
     def __init__(
         self,
         dataset: Sequence, # only its length is used
         generator: torch.Generator | None = None, # `None` draws a seed from PyTorch's global generator each time
     ): self.dataset, self.generator = dataset, generator
-
-    def __len__(self) -> int: return len(self.dataset)
-
     def __iter__(self) -> Iterator[int]:
         generator = self.generator or torch.Generator().manual_seed(_draw_seed())
         yield from torch.randperm(len(self), generator=generator).tolist()
         if self.generator: torch.randperm(len(self), generator=generator) # PyTorch draws one more and uses none of it
 
-# %% ../nbs/05_dataloader.ipynb #a2051c87
-def _check_whole(name: str, value: int, least: int) -> None:
+# %% ../nbs/05_dataloader.ipynb #48807e09
+def _check_whole(name: str, value: int, least: int = 1) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f'{name} is {value!r}: it must be a whole number of at least {least}')
 
-# %% ../nbs/05_dataloader.ipynb #48807e09
 class BatchSampler:
-    "Lists of `batch_size` indices from a sampler; the last may be shorter. As in PyTorch."
-
+    "Lists of indices from a sampler, as in PyTorch. Raises `ValueError` for a `batch_size` below 1."
     def __init__(
         self,
         sampler: Iterable[int], # where the indices come from
-        batch_size: int, # how many make a batch
+        batch_size: int, # how many make a batch; the last may be shorter
         drop_last: bool = False, # leave out a last batch that is short
     ):
-        "Raises `ValueError` if `batch_size` is not a whole number of at least 1."
-        _check_whole('batch_size', batch_size, 1)
+        _check_whole('batch_size', batch_size)
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
-
     def __len__(self) -> int: return (len(self.sampler) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
-
     def __iter__(self) -> Iterator[list[int]]:
         indices = iter(self.sampler)
         while batch := list(islice(indices, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last: yield batch
 
-# %% ../nbs/05_dataloader.ipynb #d02eff19
-def _check_equal(what: str, values: list) -> None:
-    "Raise a `ValueError` that names the first of `values` that is not like the one at 0."
-    for i, value in enumerate(values):
-        if value != values[0]:
-            raise ValueError(f'the items at positions 0 and {i} of a batch differ in {what}: {values[0]} and {value}. '
-                             'Cut or pad them to one size, or give the DataLoader a collate_fn')
-
 # %% ../nbs/05_dataloader.ipynb #ce61ee07
-def collate(
-    items: Sequence, # tensors, arrays, numbers, strings, or tuples, lists or mappings of these, nested to any depth
-) -> Any: # the structure of one item, with the batch as a new first dimension in each tensor
-    """Make one batch of many items, as `torch.utils.data.default_collate` does: tuples become lists, strings are left alone.
+def _check_equal(what: str, sizes: list) -> None:
+    for i, size in enumerate(sizes):
+        if size != sizes[0]:
+            raise ValueError(f'items 0 and {i} of a batch differ in {what}: {sizes[0]} and {size}. Pad or cut them to one '
+                             'size, or give the DataLoader a collate_fn')
 
-    Raises `ValueError` for no items, or items that differ in shape or length, and `TypeError` for what it cannot stack."""
+def collate(
+    items: Sequence, # tensors, arrays, numbers, strings, or tuples, lists and mappings of these, nested to any depth
+) -> Any: # built like one item, and each tensor has the batch as a new first dimension
+    """Make one batch of many items, as `torch.utils.data.default_collate`: tuples become lists, strings are left alone.
+
+    Raises `ValueError` for no items or items of unequal shape or length, and `TypeError` for what cannot be stacked."""
     if not len(items): raise ValueError('items is empty: there is nothing to make a batch of')
     first = items[0]
-    if isinstance(first, np.ndarray): items = [torch.as_tensor(item) for item in items]
-    if isinstance(items[0], Tensor):
-        try: return torch.stack(tuple(items))
-        except RuntimeError: # shapes are looked at only when they do not fit: it would cost time in every batch
-            _check_equal('shape', [list(item.shape) for item in items])
+    if isinstance(first, Tensor | np.ndarray):
+        tensors = [torch.as_tensor(item) for item in items]
+        try: return torch.stack(tensors)
+        except RuntimeError: # only now: to compare all shapes each time would cost
+            _check_equal('shape', [list(tensor.shape) for tensor in tensors])
             raise
-    if isinstance(first, np.number | np.bool_): return torch.as_tensor(items)
-    if isinstance(first, float): return torch.tensor(items, dtype=torch.float64)
-    if isinstance(first, int): return torch.tensor(items)
     if isinstance(first, str | bytes): return items
+    if isinstance(first, int | float | np.generic):
+        return torch.as_tensor(items, dtype=torch.float64 if isinstance(first, float) else None)
     if isinstance(first, Mapping):
         batch = {key: collate([item[key] for item in items]) for key in first}
         try: return type(first)(batch)
-        except TypeError: return batch # a defaultdict, for one, is not made from a dict alone
+        except TypeError: return batch # not every mapping is made from a dict alone
     if not isinstance(first, Sequence):
-        raise TypeError(f'items of type {type(first).__name__} cannot be collated: return tensors, NumPy arrays, numbers, '
-                        'strings, or tuples, lists or dicts of them, or give the DataLoader a collate_fn')
+        raise TypeError(f'items of type {type(first).__name__} cannot be stacked: give the DataLoader a collate_fn')
     _check_equal('length', [len(item) for item in items])
     columns = [collate(column) for column in zip(*items)]
     return type(first)(*columns) if hasattr(first, '_fields') else columns
@@ -155,15 +119,12 @@ def collate(
 # %% ../nbs/05_dataloader.ipynb #0704f857
 class MapDataset:
     "Item `i` is `func(dataset[i])`, computed when it is asked for."
-
     def __init__(
         self,
         dataset: Sequence, # anything with an index and a length
         func: Callable, # takes an item and returns another
     ): self.dataset, self.func = dataset, func
-
     def __len__(self) -> int: return len(self.dataset)
-
     def __getitem__(self, i: int) -> Any: return self.func(self.dataset[i])
 
 # %% ../nbs/05_dataloader.ipynb #54764064
@@ -177,140 +138,99 @@ def pause(
 
 # %% ../nbs/05_dataloader.ipynb #83750a60
 def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
-    "The batch of the items at `indices`. An exception is given a note that says which item it was."
-    where = f'items {reprlib.repr(indices)}'
-    try: # a class with an indexing of its own may do more than index, whatever its `tensors` are
-        if collate_fn is collate and type(dataset).__getitem__ in (Dataset.__getitem__, TensorDataset.__getitem__):
-            rows = torch.as_tensor(indices)
-            return [tensor[rows] for tensor in dataset.tensors]
+    "The batch of the items at `indices`. An exception gets a note that says where it happened."
+    where = batch = f'items {str(indices)[:80]}'
+    try:
+        index = getattr(type(dataset), '__getitem__', None) # one of its own may do more than look up `tensors`
+        if collate_fn is collate and index in (Dataset.__getitem__, torch.utils.data.TensorDataset.__getitem__):
+            rows = torch.from_numpy(np.array(indices))
+            try: return [tensor.index_select(0, rows) for tensor in dataset.tensors] # twice as fast as tensor[rows]
+            except (IndexError, RuntimeError): return [tensor[rows] for tensor in dataset.tensors] # negative, or on a GPU
         if hasattr(dataset, '__getitems__'): items = dataset.__getitems__(indices)
-        else:
-            items = []
-            for i in indices:
-                where = f'item {i}'
-                items.append(dataset[i])
-            where = f'items {reprlib.repr(indices)}'
+        else: items = [dataset[i] for i in indices if (where := f'item {i}')]
+        where = batch
         return collate_fn(items)
     except Exception as error:
         error.add_note(f'This happened with {where} of the data set.')
         raise
 
-# %% ../nbs/05_dataloader.ipynb #63b771b3
-class _Pickler(pickle.Pickler):
-    "Tensors travel as arrays: of a view, only what it shows is sent, and not the whole memory under it."
-
+# %% ../nbs/05_dataloader.ipynb #2c718b24
+class _Pickler(ForkingPickler):
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is not Tensor: return NotImplemented
-        try: return torch.from_numpy, (obj.numpy(),)
+        try: return torch.from_numpy, (obj.numpy(),) # of a view, what it shows, and not all the memory under it
         except (TypeError, RuntimeError): return NotImplemented # what NumPy does not know, such as bfloat16
 
-def _dumps(obj: Any) -> bytes:
-    file = io.BytesIO()
-    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(obj)
-    return file.getvalue()
-
-# %% ../nbs/05_dataloader.ipynb #2c718b24
-def _receive(pipe: Connection, tasks: queue.SimpleQueue, parent: int) -> None:
-    "Empty the pipe at once, whatever the worker is at, and end the worker when its parent is gone."
-    with contextlib.suppress(EOFError, OSError):
-        while os.getppid() == parent:
-            if pipe.poll(1): tasks.put(pickle.loads(pipe.recv_bytes()))
-    os._exit(1)
-
 def _work(pipe: Connection, parent: int, dataset: Any, collate_fn: Callable) -> None:
-    "What a worker process does: batches for tasks, until the task is `None`."
-    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C goes to all, and the parent sees to the workers
+    "What a worker process does: a batch, or an exception, for each task until the task is `None`."
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C reaches the parent as well, which then ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     tasks = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe, tasks, parent), daemon=True).start()
-    while (task := tasks.get()) is not None:
+    def receive(): # in a thread: so the parent can always send, and a worker whose parent is gone ends at once
+        try:
+            while os.getppid() == parent:
+                if pipe.poll(1): tasks.put(pipe.recv())
+        finally: os._exit(1)
+    threading.Thread(target=receive, daemon=True).start()
+    while task := tasks.get():
         seed, indices = task
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try: answer = _dumps((True, _fetch(dataset, indices, collate_fn)))
-        except Exception as error: answer = _dumps((False, _portable(error)))
+        for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32)
+        try: answer = _Pickler.dumps((_fetch(dataset, indices, collate_fn), None))
+        except Exception as error:
+            text = f'In worker process {os.getpid()}:\n{"".join(traceback.format_exception(error))}'
+            error.__notes__ = [text] # the notes so far are in it
+            try:
+                answer = _Pickler.dumps((None, error))
+                if pickle.loads(answer)[1].args != error.args: raise error
+            except Exception: answer = _Pickler.dumps((None, RuntimeError(text))) # it does not survive pickling
         pipe.send_bytes(answer)
 
-def _portable(error: Exception) -> Exception:
-    "`error` with the worker's traceback as its note, or the text of it all if it does not survive pickling."
-    text = f'In worker process {os.getpid()}:\n{"".join(traceback.format_exception(error))}'
-    error.__notes__ = [text] # it contains the other notes
-    with contextlib.suppress(Exception):
-        twin = pickle.loads(_dumps(error))
-        if (type(twin), twin.args) == (type(error), error.args): return error
-    return RuntimeError(text)
-
 # %% ../nbs/05_dataloader.ipynb #1a5eb829
-def _stop(pipes: list[Connection], processes: list, owner: int) -> None:
-    if os.getpid() != owner: return # a forked child has copies of these, and must leave its siblings alone
-    for end in ('terminate', 'kill'):
-        for process in processes: getattr(process, end)()
-        for process in processes: process.join(5)
-    for pipe in pipes: pipe.close()
-
 class _Workers:
-    "Processes that fetch batches, with a pipe each."
-
+    "Processes that fetch batches, each at the end of a pipe."
     def __init__(self, loader: 'DataLoader'):
-        self.pipes, self.processes, self.timeout = [], [], loader.timeout
-        self.stop = weakref.finalize(self, _stop, self.pipes, self.processes, os.getpid()) # at the latest when Python ends
+        self.owner, self.timeout, self.pipes, self.processes = os.getpid(), loader.timeout, [], []
         context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
         for _ in range(loader.num_workers):
-            here, there = context.Pipe()
-            self.pipes.append(here)
-            if sys.platform == 'linux': # nor may a worker that stands still in the middle of a message hold us for ever
-                with socket.socket(fileno=os.dup(here.fileno())) as end:
-                    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                        end.setsockopt(socket.SOL_SOCKET, option, struct.pack('ll', math.ceil(self.timeout), 0))
-            args = (there, os.getpid(), loader.dataset, loader.collate_fn)
-            process = context.Process(target=_work, args=args, daemon=True)
+            pipe, there = context.Pipe()
+            process = context.Process(target=_work, args=(there, self.owner, loader.dataset, loader.collate_fn), daemon=True)
             process.start()
-            self.processes.append(process)
             there.close() # so that the pipe ends when the worker does
-
-    def finish(self) -> None:
-        "Let the workers end by themselves, and stop those that do not."
-        for i in range(len(self.pipes)): self.send(i, None)
-        for process in self.processes: process.join(5)
-        self.stop()
-
+            self.pipes.append(pipe)
+            self.processes.append(process)
     def send(self, i: int, task: tuple | None) -> None:
-        try: self.pipes[i].send_bytes(_dumps(task))
-        except OSError: self.fail([i])
-
+        try: self.pipes[i].send_bytes(_Pickler.dumps(task))
+        except OSError: self.fail(i)
     def receive(self, i: int) -> Any:
-        "The next batch of worker `i`, or the exception that it met."
         if self.pipes[i] not in wait([self.pipes[i], *(p.sentinel for p in self.processes)], self.timeout): self.fail(i)
-        try: fine, answer = pickle.loads(self.pipes[i].recv_bytes())
+        try: batch, error = self.pipes[i].recv()
         except (EOFError, OSError): self.fail(i)
-        if fine: return answer
-        raise answer
-
+        if error is not None: raise error
+        return batch
     def fail(self, i: int) -> None:
-        "Say which worker has ended and how, or that worker `i` has not answered."
         self.processes[i].join(1)
-        process = next((p for p in self.processes if not p.is_alive()), None)
-        if process is None:
-            raise TimeoutError(f'worker process {self.processes[i].pid} gave no batch in {self.timeout} seconds. Look with '
-                               'num_workers=0 at which item takes so long, or raise timeout')
-        code = process.exitcode
-        how = f'by {signal.Signals(-code).name}' if code < 0 else 'by itself'
-        raise RuntimeError(f'worker process {process.pid} was ended {how} (exit code {code}) while it was needed. SIGKILL '
-                           'often means that memory ran out. Look with num_workers=0 at which item does it')
+        process = next((p for p in self.processes if not p.is_alive()), self.processes[i])
+        if process.is_alive(): raise TimeoutError(f'worker process {process.pid} gave no batch in {self.timeout} seconds: see '
+                                                  'with num_workers=0 which item takes so long, or raise timeout')
+        raise RuntimeError(f'a worker process has ended: {process}. See with num_workers=0 why, and after SIGKILL whether '
+                           'memory ran out')
+    def stop(self, ways: Sequence[str] = ('terminate', 'kill')) -> None:
+        for way in ways if os.getpid() == self.owner else (): # a forked child has a copy of this
+            for process in self.processes: getattr(process, way)()
+            for process in self.processes: process.join(5)
+    __del__ = stop
 
 # %% ../nbs/05_dataloader.ipynb #af067117
 class DataLoader:
-    """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place to go on from.
+    """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place in the epoch to go on from.
 
-    With workers, batches are fetched ahead in processes of their own, started by 'fork' on Linux and by 'spawn' elsewhere,
-    where `dataset` and `collate_fn` must be importable. A worker seeds `random`, NumPy and PyTorch anew for each batch."""
-
+    Workers are started by 'fork' on Linux, and by 'spawn' elsewhere, where they must be able to import what they run. They
+    seed `random`, NumPy and PyTorch for each batch. Raises `ValueError` for arguments out of range or in each other's way."""
     def __init__(
         self,
         dataset: Any, # has an index and a length: ours, PyTorch's, a list
-        batch_size: int = 1, # rows in a batch; the last batch may be shorter
+        batch_size: int = 1, # rows in a batch; the last may be shorter
         shuffle: bool = False, # a new random order each epoch
         sampler: Iterable[int] | None = None, # the order of the rows, in place of `shuffle`
         batch_sampler: Iterable[list[int]] | None = None, # the rows of each batch, in place of all that decides on them
@@ -322,40 +242,33 @@ class DataLoader:
         persistent_workers: bool = False, # keep the workers from epoch to epoch
         timeout: float = 600, # the longest wait for a batch from a worker, in seconds
     ):
-        "Raises `ValueError` for an empty data set and for arguments that are out of range or exclude each other."
-        for name, value, least in (('batch_size', batch_size, 1), ('num_workers', num_workers, 0),
-                                   ('prefetch_factor', prefetch_factor, 1)): _check_whole(name, value, least)
+        if not length_hint(dataset, 1): raise ValueError('data set is empty: the length of dataset is 0')
         if not timeout > 0: raise ValueError(f'timeout is {timeout!r}: it must be a number of seconds above 0')
-        if not length_hint(dataset, 1): raise ValueError('data set is empty: dataset has length 0')
-        if shuffle and sampler is not None:
-            raise ValueError(f'shuffle is {shuffle!r} and sampler is {sampler!r}: the order can come from one of them only')
-        for name, value, default in (('batch_size', batch_size, 1), ('shuffle', shuffle, False), ('sampler', sampler, None),
-                                     ('drop_last', drop_last, False)):
-            if batch_sampler is not None and value is not default and value != default:
-                raise ValueError(f'{name} is {value!r} and batch_sampler is {batch_sampler!r}, which decides on all batches: '
-                                 f'give one of them only')
+        _check_whole('num_workers', num_workers, 0)
+        _check_whole('prefetch_factor', prefetch_factor)
+        if shuffle and sampler is not None: raise ValueError(f'shuffle is {shuffle} and sampler is {sampler}: give only one')
         if batch_sampler is None:
             if sampler is None: sampler = RandomSampler(dataset, generator) if shuffle else SequentialSampler(dataset)
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        elif batch_size != 1 or shuffle or drop_last or sampler is not None:
+            raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size, shuffle, sampler and '
+                             f'drop_last, which are {batch_size}, {shuffle}, {sampler} and {drop_last}')
         else: batch_size = None
-        self.dataset, self.batch_size, self.sampler, self.batch_sampler = dataset, batch_size, sampler, batch_sampler
+        self.dataset, self.batch_sampler, self.batch_size, self.sampler = dataset, batch_sampler, batch_size, sampler
         self.num_workers, self.collate_fn, self.drop_last, self.generator = num_workers, collate_fn, drop_last, generator
         self.prefetch_factor, self.persistent_workers, self.timeout = prefetch_factor, persistent_workers, timeout
         self._workers, self._seed, self._epoch, self._resume = None, None, None, False
 
     def __len__(self) -> int: return len(self.batch_sampler)
 
-    def __iter__(self) -> Iterator:
-        "An epoch's batches, or what is left of it after `load_state_dict`."
-        found, resume, self._resume = self._get_states(), self._resume, False
-        if resume:
-            self._set_states(self._epoch['states'])
-            self._seed = self._epoch['seed']
+    def __iter__(self) -> Iterator: # an epoch, or after `load_state_dict` the rest of one
+        found, resume, self._resume = self._states(), self._resume, False
+        if resume: self._set_states(self._epoch['states'])
         else: self._epoch = {'batches': 0, 'states': found, 'seed': self._seed}
-        # PyTorch draws in this order, and for persistent workers one seed in their life, from which ours make the next ones
-        order, chained = iter(self.batch_sampler), self.persistent_workers and self.num_workers and self._seed is not None
-        self._seed = _draw_seed(torch.Generator().manual_seed(self._seed) if chained else self.generator)
-        deque(islice(order, self._epoch['batches']), maxlen=0) # what was handed out is drawn again and not fetched again
+        order, first = iter(self.batch_sampler), self._seed is None or not (self.num_workers and self.persistent_workers)
+        # PyTorch draws a seed before the order, but for persistent workers only once. Theirs leads to the next ones here.
+        self._seed = _draw_seed(self.generator if first else torch.Generator().manual_seed(self._seed))
+        for _ in islice(order, self._epoch['batches']): pass # what was handed out is drawn again, and not fetched
         ahead = list(islice(order, self.num_workers * self.prefetch_factor))
         if resume: self._set_states(found)
         return self._batches(self._epoch, chain(ahead, order), self._seed)
@@ -363,67 +276,59 @@ class DataLoader:
     def _batches(self, epoch: dict, order: Iterator, seed: int) -> Iterator:
         if self.num_workers: batches = self._from_workers(enumerate(order, epoch['batches']), seed)
         else: batches = (_fetch(self.dataset, indices, self.collate_fn) for indices in order)
-        with contextlib.closing(batches):
-            for batch in batches:
-                epoch['batches'] += 1
-                yield batch
+        for batch in batches:
+            epoch['batches'] += 1
+            yield batch
         if self._epoch is epoch: self._epoch = None
 
     def _from_workers(self, tasks: Iterator, seed: int) -> Iterator:
-        workers, self._workers = self._workers or _Workers(self), None
+        workers, self._workers, owing = self._workers or _Workers(self), None, []
         try:
-            sent = deque() # the workers that owe a batch, in the order of the batches
             for task in chain(tasks, repeat(None)):
-                if task:
-                    number, indices = task
-                    sent.append(number % len(workers.pipes))
-                    workers.send(sent[-1], (seed + number, indices)) # so what is random depends on the batch, not the worker
-                    if len(sent) <= self.num_workers * self.prefetch_factor: continue
-                if not sent: break
-                yield workers.receive(sent.popleft())
-            if self.persistent_workers: self._workers, workers = workers, self._workers
-            if workers: workers.finish()
+                if task: # what is random depends on the batch, and not on the worker
+                    owing.append(task[0] % self.num_workers)
+                    workers.send(owing[-1], (seed + task[0], task[1]))
+                    if len(owing) <= self.num_workers * self.prefetch_factor: continue
+                if not owing: break
+                yield workers.receive(owing.pop(0))
+            if self.persistent_workers: self._workers, workers = workers, None
+            else:
+                for i in range(self.num_workers): workers.send(i, None)
+                workers.stop(('is_alive', 'terminate', 'kill')) # at first only ask, and wait
         finally:
             if workers: workers.stop()
 
-    # Going on in the middle of an epoch
-    def _get_states(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(generator.get_state() for generator in self._generators())]
+    def _generators(self) -> list[torch.Generator]: # the global one, then those of loader and samplers, each once
+        owners = (self, self.batch_sampler, getattr(self.batch_sampler, 'sampler', None))
+        own = [owner.generator for owner in owners if getattr(owner, 'generator', None) is not None]
+        return list(dict.fromkeys([torch.default_generator, *own]))
+
+    def _states(self) -> list[Tensor]: return [generator.get_state() for generator in self._generators()]
 
     def _set_states(self, states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        for generator, state in zip(self._generators(), states[1:]): generator.set_state(state)
-
-    def _generators(self) -> list[torch.Generator]:
-        "The loader's and the samplers' own generators, each once."
-        parts = (self, self.batch_sampler, getattr(self.batch_sampler, 'sampler', None))
-        found = dict.fromkeys(getattr(part, 'generator', None) for part in parts)
-        return [generator for generator in found if generator is not None]
-
-    def _shape(self) -> dict[str, int | str | None]:
-        order = getattr(self.batch_sampler, 'sampler', self.batch_sampler)
-        return {'rows': length_hint(self.dataset, -1), 'batch_size': self.batch_size, 'order': type(order).__name__,
-                'batches_per_epoch': length_hint(self.batch_sampler, -1), 'own_generators': len(self._generators())}
+        for generator, state in zip(self._generators(), states): generator.set_state(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the running epoch is: plain data, for `torch.save` and for `torch.load` with `weights_only=True`.
+        """Where the running epoch is, as plain data that `torch.load` reads with `weights_only=True`.
 
-        `batches` is how many were handed out, `states` are the generators' when the epoch began (PyTorch's global one first),
-        `generators` those of the loader's own now. Between epochs `batches` is 0, and there are no `states`."""
+        `batches` is how many were handed out, and 0 between two epochs. `states` are those of the generators when the epoch
+        began, the global one's first; `generators` are those of today, without the global one."""
+        order, own = getattr(self.batch_sampler, 'sampler', self.batch_sampler), self._states()[1:]
+        loader = {'length': length_hint(self.dataset, -1), 'batches': length_hint(self.batch_sampler, -1),
+                  'batch_size': self.batch_size, 'order': type(order).__name__, 'generators': len(own)}
         epoch = self._epoch or {'batches': 0, 'states': None, 'seed': self._seed}
-        return {**self._shape(), **epoch, 'generators': self._get_states()[1:]}
+        return {**epoch, 'generators': own, 'loader': loader}
 
     def load_state_dict(
         self,
         state: Mapping[str, Any], # what `state_dict` gave, of a loader made with the same arguments
     ) -> None:
-        """Make the next `iter()` go on after the batches that were handed out. Those are not fetched again.
+        """Make the next `iter()` go on after the batches that were handed out, without fetching those again.
 
-        The loader's own generators are set; PyTorch's global one is left to the caller. An order that is drawn from it is
-        found again all the same. Raises `ValueError`, and changes nothing, for another data set or batch size."""
-        for name, here in self._shape().items():
-            if name not in state or state[name] != here:
-                raise ValueError(f'the state fits another loader: its {name} is {state.get(name)!r}, and here it is {here!r}')
-        for generator, now in zip(self._generators(), state['generators']): generator.set_state(now)
+        Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
+        all the same. Raises `ValueError`, and changes nothing, if the state is of other data or other batches."""
+        there, here = state['loader'], self.state_dict()['loader']
+        if there != here: raise ValueError(f'the state is of a loader with {there}, and cannot be that of one with {here}')
+        self._set_states([torch.get_rng_state(), *state['generators']])
         self._seed, self._resume = state['seed'], state['states'] is not None
         self._epoch = {name: state[name] for name in ('batches', 'states', 'seed')} if self._resume else None
