@@ -218,7 +218,7 @@ class _Workers:
     def stop(self, ways: Sequence[str] = ('terminate', 'kill')) -> None:
         for way in ways if os.getpid() == self.owner else (): # a forked child has a copy of this
             for process in self.processes: getattr(process, way)()
-            for process in self.processes: process.join(5)
+            for process in self.processes: process.join(2)
     __del__ = stop
 
 # %% ../nbs/05_dataloader.ipynb #af067117

@@ -1,0 +1,39 @@
+"""Measure the data loader: over PyTorch's on the digits, and with workers over none on items that are slow."""
+
+from compare import interleaved, with_one_thread
+from torch.utils.data import DataLoader as TorchLoader
+from torch.utils.data import TensorDataset
+
+from minibatch_mlp.data import load_mnist
+from minibatch_mlp.dataloader import DataLoader, Dataset, MapDataset, pause
+
+
+def epoch(loader):
+    for _ in loader:
+        pass
+
+
+@with_one_thread
+def digits_against_torch(rounds):
+    "An epoch of the 50,000 digits, shuffled, in batches of 50."
+    train = load_mnist().train
+    ours = DataLoader(Dataset(*train), batch_size=50, shuffle=True)
+    torchs = TorchLoader(TensorDataset(*train), batch_size=50, shuffle=True)
+    return interleaved(lambda: epoch(torchs), {"the digits, shuffled, over PyTorch's DataLoader": lambda: epoch(ours)}, rounds)
+
+
+@with_one_thread
+def workers_against_none(rounds):
+    "2,000 items that take 1 ms each, in batches of 50; starting and ending the workers is included."
+    none, two = (DataLoader(MapDataset(range(2000), pause), batch_size=50, num_workers=n) for n in (0, 2))
+    return interleaved(lambda: epoch(none), {"items that sleep 1 ms, two workers over none": lambda: epoch(two)}, rounds)
+
+
+def main():
+    for ratios in (digits_against_torch(9), workers_against_none(3)):
+        for name, ratio in ratios.items():
+            print(f"{ratio:6.3f}  {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
