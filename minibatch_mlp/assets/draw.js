@@ -89,7 +89,8 @@ customElements.get("draw-digit") || customElements.define("draw-digit", class ex
     this.attachShadow({ mode: "open" }).innerHTML = `
       <style>
         :host { display: block; margin: 1em 0; line-height: 1.4; }
-        .columns { display: flex; flex-wrap: wrap; gap: 1.5em; align-items: start; }
+        .columns, .reading { display: flex; flex-wrap: wrap; gap: .6em 1.5em; align-items: start; }
+        .answer { flex: 1 1 16em; }
         canvas { display: block; border-radius: 4px; box-sizing: border-box; }
         .paper { width: 280px; height: 280px; background: #fff; border: 1px solid #767676; touch-action: none; cursor: crosshair; }
         .sees { width: 112px; height: 112px; image-rendering: pixelated; background: #000; }
@@ -99,14 +100,17 @@ customElements.get("draw-digit") || customElements.define("draw-digit", class ex
         button:has(canvas) { padding: 3px; }
         button canvas { width: 42px; height: 42px; background: #000; }
         :focus-visible { outline: 3px solid #3b82c4; outline-offset: 2px; }
-        ul { list-style: none; margin: .6em 0 0; padding: 0; font-variant-numeric: tabular-nums; }
-        li { display: grid; grid-template-columns: 1em 10em 4em; gap: .5em; align-items: center; line-height: 1.35; }
-        li span:last-child { text-align: right; }
-        .bar { height: .8em; border-radius: 2px; background: #3b82c4; min-width: 1px; }
+        ul { flex: 1 1 10em; max-width: 17em; list-style: none; margin: 0; padding: 0; font-variant-numeric: tabular-nums; }
+        li { display: grid; grid-template-columns: 1em 1fr 4.2em; gap: .5em; align-items: center; line-height: 1.35; }
+        li span:last-child { text-align: right; white-space: nowrap; }
+        .bar { height: .8em; border-radius: 2px; background: #3b82c4; opacity: .6; }
+        .highest { font-weight: bold; }
+        .highest .bar { opacity: 1; }
         p { margin: 0 0 .4em; }
         #keys { margin-top: .8em; }
         .small { font-size: .85em; max-width: 34em; }
-        [role=status] { font-size: 1.2em; min-height: 1.4em; }
+        [role=status] { font-size: 1.2em; line-height: 1.2; min-height: 2.2em; }
+        [role=status] b { font-size: 2em; line-height: 1; }
       </style>
       <div class="columns">
         <div>
@@ -114,10 +118,15 @@ customElements.get("draw-digit") || customElements.define("draw-digit", class ex
             aria-label="Paper to draw a digit on"></canvas>
           <div class="buttons"><button class="undo">Undo</button><button class="clear">Clear</button></div>
         </div>
-        <div>
+        <div class="answer">
           <p role="status"></p>
-          <canvas class="sees" width="28" height="28" role="img" aria-label="What the network sees: 28 by 28 pixels"></canvas>
-          <ul aria-label="Probability of each digit"></ul>
+          <div class="reading">
+            <ul aria-label="Probability of each digit"></ul>
+            <div>
+              <canvas class="sees" width="28" height="28" role="img" aria-label="28 by 28 pixels"></canvas>
+              <span class="small">What it sees</span>
+            </div>
+          </div>
         </div>
       </div>
       <p class="small" id="keys">Draw with a mouse, a finger or a pen. On the keyboard, the arrow keys move the pen, and the space
@@ -167,7 +176,7 @@ customElements.get("draw-digit") || customElements.define("draw-digit", class ex
       const steps = event.getCoalescedEvents?.() ?? [];
       extend((steps.length ? steps : [event]).map(place));
     };
-    this.paper.onpointerup = this.paper.onpointercancel = event => { if (event.isPrimary) drawing = false; };
+    this.paper.onlostpointercapture = event => { if (event.isPrimary) drawing = false; }; // it is lifted, or called off
     this.paper.onkeydown = event => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       if (step) {
@@ -194,18 +203,23 @@ customElements.get("draw-digit") || customElements.define("draw-digit", class ex
     this.bars.forEach((item, digit) => {
       const share = this.probabilities?.[digit] ?? 0;
       item.children[1].style.width = `${100 * share}%`;
+      item.className = this.form && share === Math.max(...this.probabilities) ? "highest" : "";
       item.children[2].textContent = this.form ? `${(100 * share).toFixed(1)} %` : "";
     });
     this.answer = this.form && this.probabilities.indexOf(Math.max(...this.probabilities));
     const text = this.form ? `The network reads ${this.answer}` : "Nothing is drawn yet";
     const said = example && example.label !== this.answer ? `${text}, and its label is ${example.label}` : text;
-    if (this.status.textContent !== said) this.status.textContent = said; // a screen reader says it once
+    if (this.status.textContent !== said) this.status.innerHTML = said.replace(/\d/, "<b>$&</b>"); // once for a screen reader
     this.draw();
   }
 
   draw() {
     const context = this.paper.getContext("2d"), side = this.paper.width;
     context.clearRect(0, 0, side, side);
+    if (!this.form) {
+      [context.font, context.textAlign, context.fillStyle] = [`${side / 16}px system-ui, sans-serif`, "center", "#6b6b6b"];
+      context.fillText("Draw a digit here", side / 2, side / 2);
+    }
     if (this.example) {
       context.imageSmoothingEnabled = false;
       context.filter = "invert(1)";
