@@ -3,8 +3,10 @@
 nbdev itself would hand the processed notebooks to Quarto, which pip cannot install.
 """
 
+import builtins
 import inspect
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from nbdev.doclinks import NbdevLookup
 from nbdev.process import NBProcessor
 from nbdev.processors import FilterDefaults, add_fold, add_links, exec_show_docs, insert_warning
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sphinx.errors import ConfigError
 
 from minibatch_mlp import _modidx
 from minibatch_mlp import all as public
@@ -55,14 +58,25 @@ def page_name(path: Path) -> str:
 # Links
 
 
+def exception(name: str) -> str | None:
+    "Where Python documents an exception: nbdev-stdlib leaves them out."
+    module, _, last = name.rpartition(".")
+    if module and module not in sys.stdlib_module_names:
+        return None
+    found = getattr(import_module(module) if module else builtins, last, None)
+    if inspect.isclass(found) and issubclass(found, BaseException):
+        return f"https://docs.python.org/3/library/{module or 'exceptions'}.html#{name}"
+
+
 def link(match: re.Match) -> str:
-    "A name in backticks as a link to where it is documented, if it is."
+    "A name in backticks, or a call of it, as a link to where the name is documented, if it is."
     name = match[1]
     if name in symbols:
-        return f"{{py:obj}}`{name} <{symbols[name]}>`"
+        return f"{{py:obj}}`{match[0].strip('`')} <{symbols[name]}>`"
     first, dot, rest = name.partition(".")
-    found = lookup.doc(f"{short.get(first, first)}{dot}{rest}")
-    return f"[{match[0]}]({found})" if dot and found else match[0]
+    found = lookup.doc(f"{short.get(first, first)}{dot}{rest}") if dot else None
+    found = found or exception(name)
+    return f"[{match[0]}]({found})" if found else match[0]
 
 
 def linked(markdown: str) -> str:
@@ -73,7 +87,7 @@ def linked(markdown: str) -> str:
         fenced ^= line.lstrip().startswith(("```", "~~~"))
         if not fenced and not line.startswith(("#", "    ", "```")):
             parts = re.split(r"(\[[^]]*\]\([^)]*\)|\$[^$]+\$)", line)
-            parts[::2] = [re.sub(r"(?<!`)`([\w.]+)(?:\(\))?`(?!`)", link, part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"(?<!`)`([\w.]+)(?:\([^`]*\))?`(?!`)", link, part) for part in parts[::2]]
             line = "".join(parts)
         lines.append(line)
     return "\n".join(lines)
@@ -107,17 +121,20 @@ def signature(found) -> str:
 
 def table(found) -> str:
     "The docments of a definition, a parameter a line: type, default and comment. Without any comment there is no table."
-    rows = []
+    rows, empty = [], inspect.Parameter.empty
     for name, doc in docments(found, full=True, args_kwargs=True).items():
         if name != "self" and doc.docment is not None:
-            empty = inspect.Parameter.empty
             default = "" if doc.default is empty else f"`{by_name(doc.default)!r}`"
-            anno = "" if doc.anno is empty else inspect.formatannotation(by_name(doc.anno))
+            guessed = doc.anno in (empty, type(None))  # fastcore takes the default's type where there is no annotation
+            anno = "" if guessed else inspect.formatannotation(by_name(doc.anno))
             anno = re.sub(r"(\w+\.)+(?=\w)", "", anno).replace("|", "\\|")
             anno = f"`{anno}`" if anno else ""
-            shown = ("*returns*", anno, "") if name == "return" else (f"`{name}`", anno, default)
-            rows.append(f"| {' | '.join(shown)} | {doc.docment} |")
-    return "\n".join(["| parameter | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
+            rows.append(("*returns*" if name == "return" else f"`{name}`", anno, default, doc.docment))
+    if not rows:
+        return ""
+    rows = [("parameter", "type", "default", "meaning"), ("---",) * 4, *rows]
+    used = [column for column in zip(*rows) if any(column[2:])]  # without the types or defaults that no parameter has
+    return "\n".join(f"| {' | '.join(row)} |" for row in zip(*used))
 
 
 def definition(module: str, name: str) -> str:
@@ -138,11 +155,20 @@ def definition(module: str, name: str) -> str:
 
 
 def refuse(path: Path, cell, message: str):
-    raise ValueError(f"{path.name}, cell {cell.id}: {message}\n{cell.source[:300]}")
+    raise ConfigError(f"{path.name}, cell {cell.id}: {message}\n{cell.source[:300]}")
 
 
 def check(path: Path, cell) -> None:
-    "Raise `ValueError` for a directive that the site does not know, and for a picture without a text alternative."
+    """Raise `ConfigError` for what the site does not know, or Jupyter, GitHub or Quarto would not, and for a picture
+    without a text alternative."""
+    if cell.cell_type == "markdown":
+        text = re.sub(r"^```[^{].*?^```", "", cell.source, flags=re.M | re.S)
+        if found := re.search(r"^(:::|> ?\[!|```\{).*|\{[\w:]+\}`", text, re.M):
+            refuse(path, cell, f"{found[0]!r} is not Markdown that is read everywhere: use a block quote or plain text")
+        if re.search(r"!\[\s*\]|<img(?![^>]*\balt=.[^\"'])", text):
+            refuse(path, cell, "a picture without a text alternative: write it between the brackets, or in `alt`")
+    if cell.cell_type != "code":
+        return
     for name in cell.directives_:
         if name not in directives:
             refuse(path, cell, f"the directive {name!r} is not known here; known are {', '.join(sorted(directives))}")
@@ -171,7 +197,8 @@ def translated(cell):
     if option(cell, "output") == "false":
         tags.append("remove-output")
     if option(cell, "code-fold") in ("true", "show"):
-        tags.append("hide-input")
+        # The result gives the solution of an exercise away, so it is folded too.
+        tags.append("hide-cell" if option(cell, "code-summary").startswith("Solution") else "hide-input")
         settings["code_prompt_show"] = option(cell, "code-summary") or "Code"
         settings["code_prompt_hide"] = option(cell, "code-fold")  # fold.py opens the fold if this is `show`
     if option(cell, "fig-alt"):
@@ -193,32 +220,32 @@ def as_is(cell) -> str:
 # Pages
 
 
-def top(path: Path, front: dict) -> str:
-    "Title, description, and the ways to the notebook itself."
+def ways(path: Path) -> str:
+    "Links to the notebook itself."
     place = f"{config.branch}/{config.nbs_path.name}/{path.name}"
     colab = f"https://colab.research.google.com/github/{config.user}/{config.repo}/blob/{place}"
-    ways = [
+    links = [
         f'<a href="{colab}">Open in Colab</a>',
         f'<a href="{path.name}" download>Download the notebook</a>',
         f'<a href="{config.git_url}/blob/{place}">See it on GitHub</a>',
     ]
-    ways = ways[path.stem == "index" :]  # index.ipynb measures with what lies beside it in the repository
-    return f"# {front['title']}\n\n{{.lead}}\n{linked(front['description'])}\n\n<p class=\"ways\">{' '.join(ways)}</p>"
+    links = links[path.stem == "index" :]  # index.ipynb measures with what lies beside it in the repository
+    return f'<p class="ways">{" ".join(links)}</p>'
 
 
 def page(path: Path) -> str:
     "The page of a notebook, as the text of a notebook for MyST-NB."
     processor = NBProcessor(path, procs=processors)
     for cell in processor.nb.cells:
-        if cell.cell_type == "code":
-            check(path, cell)
+        check(path, cell)
     processor.process()
     module = f"{config.lib_name}.{page_name(path)}"
     cells = []
     for cell in processor.nb.cells:
         if cell.cell_type == "raw":
             front = yaml.safe_load(cell.source.strip().strip("-"))
-            cells.append(new_markdown_cell(top(path, front)))
+            top = f"# {front['title']}\n\n{{.lead}}\n{linked(front['description'])}\n\n"
+            cells.append(new_markdown_cell(top if path.stem == "index" else top + ways(path)))
         elif cell.cell_type == "markdown":
             actions = r"^(?=(\[[^]]*\]\([^)]*\)( · |$))+$)"  # a line of nothing but links
             cells.append(new_markdown_cell(linked(re.sub(actions, "{.actions}\n", cell.source, flags=re.M))))
@@ -229,7 +256,9 @@ def page(path: Path) -> str:
         else:
             cells.append(translated(cell))
     if path.stem == "index":
-        cells.append(new_markdown_cell(contents()))
+        cells.append(new_markdown_cell(f"{ways(path)}\n\n{contents()}"))
+    for i, cell in enumerate(cells):
+        cell.id = str(i)  # a random one would make every page new to Sphinx
     metadata = {
         "myst": {"html_meta": {"description": front["description"]}},
         "language_info": {"name": "python", "pygments_lexer": "ipython3"},

@@ -7,6 +7,7 @@ import functools
 import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -202,14 +203,71 @@ def test_nbdev_can_process_the_notebooks_for_quarto():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("cell, message", [("#| ekho: false\n1", "ekho"), ("#| fig-cap: x\nplot()", "text alternative")])
-def test_the_build_refuses(tmp_path, cell, message):
-    picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="})
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, outputs=[picture] if "plot" in cell else [])])
-    nbformat.write(notebook, tmp_path / "a.ipynb")
-    code = f"import sys; sys.path.insert(0, 'docs'); import pages; pages.page(pages.Path({str(tmp_path / 'a.ipynb')!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+def in_docs(code: str) -> subprocess.CompletedProcess:
+    "Run Python code that has `pages`, the module that makes the pages."
+    code = f"import sys; sys.path.insert(0, 'docs'); import pages\n{code}"
+    return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+
+
+refused = [
+    ("code", "#| ekho: false\n1", "ekho"),
+    ("code", "#| fig-cap: x\nplot()", "text alternative"),
+    ("code", "#| fig-alt: ''\nplot()", "text alternative"),
+    ("markdown", "See ![](x.png)", "text alternative"),
+    ("markdown", "<img src='x.png'>", "text alternative"),
+    ("markdown", "> [!NOTE]\n> This is GitHub's.", "read everywhere"),
+    ("markdown", "::: {.callout-note}\nThis is Quarto's.\n:::", "read everywhere"),
+    ("markdown", "```{note}\nThis is MyST's.\n```", "read everywhere"),
+]
+
+
+@pytest.mark.parametrize("kind, source, message", refused)
+def test_the_build_refuses(tmp_path, kind, source, message):
+    cell = nbformat.v4.new_code_cell(source) if kind == "code" else nbformat.v4.new_markdown_cell(source)
+    if "plot" in source:
+        cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="})]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    done = in_docs(f"pages.page(pages.Path({str(tmp_path / 'a.ipynb')!r}))")
     assert done.returncode and message in done.stderr and "a.ipynb" in done.stderr
+
+
+def test_the_build_refuses_dead_links(tmp_path):
+    for name in ("docs", "nbs", "settings.ini"):
+        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, tmp_path / name)
+    (tmp_path / "minibatch_mlp").symlink_to(root / "minibatch_mlp")
+    notebook = nbformat.read(tmp_path / "nbs" / "01_loss.ipynb", 4)
+    dead = "[a](05_nowhere.ipynb) [b](02_training.ipynb#nowhere-there) [c](#nowhere-here) [d](nowhere.html)"
+    notebook.cells.append(nbformat.v4.new_markdown_cell(dead))
+    nbformat.write(notebook, tmp_path / "nbs" / "01_loss.ipynb")
+    command = [sys.executable, tmp_path / "docs" / "build", tmp_path / "site"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode
+    for name in ("nowhere.ipynb", "nowhere-there", "nowhere-here", "nowhere.html"):
+        assert f"not found: '{name}'" in done.stderr or f"'{name}' [myst" in done.stderr, (name, done.stderr)
+
+
+def test_a_page_made_again_is_the_same():  # or a change to one notebook would build all pages, and `--serve` never rest
+    done = in_docs("for path in pages.notebooks(): assert pages.page(path) == pages.page(path), path")
+    assert done.returncode == 0, done.stderr
+
+
+names = [
+    ("`cross_entropy`", "{py:obj}`cross_entropy <minibatch_mlp.loss.cross_entropy>`"),
+    ("`MLP(784, 10)`", "{py:obj}`MLP(784, 10) <minibatch_mlp.module.MLP>`"),
+    ("`nn.Linear`", "[`nn.Linear`](https://pytorch.org/docs/stable/generated/torch.nn.Linear.html#torch.nn.Linear)"),
+    ("`torch.load(f)`", "[`torch.load(f)`](https://pytorch.org/docs/stable/generated/torch.load.html#torch.load)"),
+    ("`np.load`", "[`np.load`](https://numpy.org/doc/stable/reference/generated/numpy.load.html#numpy.load)"),
+    ("`pickle.loads`", "[`pickle.loads`](https://docs.python.org/3/library/pickle.html#pickle.loads)"),
+    ("`pickle.PickleError`", "[`pickle.PickleError`](https://docs.python.org/3/library/pickle.html#pickle.PickleError)"),
+    ("`OSError`", "[`OSError`](https://docs.python.org/3/library/exceptions.html#OSError)"),
+    *[(name, name) for name in ("`x`", "`_mean_picked`", "`x.y`", "``nll``", "`nll, mean`")],
+]
+
+
+@pytest.mark.parametrize("name, link", names)
+def test_names_in_backticks(name, link):
+    done = in_docs(f"print(pages.linked({name!r}))")
+    assert done.stdout == f"{link}\n", done.stderr
 
 
 def test_no_page_shows_an_address_of_memory(pages):
@@ -275,10 +333,11 @@ def test_a_missing_page_at_any_depth(open_page):
 def test_a_fold_opens_with_the_keyboard(open_page):
     page, _ = open_page("loss.html")
     fold = page.locator("details.fold").first
-    assert not fold.locator("pre").is_visible()
+    shown = fold.locator("pre")  # the solution and its result
+    assert shown.count() == 2 and not any(pre.is_visible() for pre in shown.all())
     fold.locator("summary").focus()
     page.keyboard.press("Enter")
-    assert fold.locator("pre").is_visible()
+    assert all(pre.is_visible() for pre in shown.all())
 
 
 def test_copied_code_has_no_prompt(open_page):
