@@ -322,6 +322,12 @@ def test_search(open_page, words, found):
     assert not troubles
 
 
+def test_what_the_search_finds_in_a_fold_is_shown(open_page):
+    page, _ = open_page("search.html?q=mostly_sure")
+    page.locator("#search-results li a").first.click()
+    page.wait_for_selector("details.fold[open] .highlighted", timeout=10_000)
+
+
 def test_a_missing_page_at_any_depth(open_page):
     page, troubles = open_page("no/such/page.html")
     assert "does not exist" in page.inner_text("h1")
