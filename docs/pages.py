@@ -147,7 +147,7 @@ def definition(module: str, name: str) -> str:
         if not inspect.isroutine(method) or f"{name}.{method_name}" not in symbols:
             continue
         lines += [f":::{{py:method}} {method_name}{signature(method)}", ":no-contents-entry:", ""]
-        lines += [linked(inspect.cleandoc(method.__doc__ or "")), ":::", ""]
+        lines += [linked(inspect.cleandoc(method.__doc__ or "")), "", linked(table(method)), ":::", ""]
     return "\n".join([*lines, "::::"])
 
 
