@@ -24,8 +24,8 @@ def digits_against_torch(rounds):
 
 @with_one_thread
 def workers_against_none(rounds):
-    "2,000 items that take 1 ms each, in batches of 50; starting and ending the workers is included."
-    none, two = (DataLoader(MapDataset(range(2000), pause), batch_size=50, num_workers=n) for n in (0, 2))
+    "4,000 items that take 1 ms each, in batches of 50; starting and ending the workers is included."
+    none, two = (DataLoader(MapDataset(range(4000), pause), batch_size=50, num_workers=n) for n in (0, 2))
     return interleaved(lambda: epoch(none), {"items that sleep 1 ms, two workers over none": lambda: epoch(two)}, rounds)
 
 

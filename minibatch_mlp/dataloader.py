@@ -136,7 +136,7 @@ def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
         if collate_fn is collate and index in (Dataset.__getitem__, torch.utils.data.TensorDataset.__getitem__):
             rows = np.asarray(indices)
             try: return [torch.from_numpy(tensor.numpy()[rows]) for tensor in dataset.tensors] # twice as fast as tensor[rows]
-            except (IndexError, RuntimeError, TypeError): return [tensor[rows] for tensor in dataset.tensors] # or on a GPU
+            except (IndexError, RuntimeError, TypeError): return [tensor[rows] for tensor in dataset.tensors] # not for NumPy
         if hasattr(dataset, '__getitems__'): items = dataset.__getitems__(indices)
         else: items = [dataset[i] for i in indices if (where := f'item {i}')]
         where = batch
@@ -327,7 +327,7 @@ class DataLoader:
 
         Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
         all the same. Raises `ValueError`, and changes nothing, if the state is of other data or other batches."""
-        here, there = self.state_dict()['loader'], state['loader']
+        here, there = self.state_dict()['loader'], state.get('loader', {})
         wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name])
         if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
         self._set_states([torch.get_rng_state(), *state['generators']])
