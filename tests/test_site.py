@@ -290,6 +290,8 @@ def test_pages_in_the_browser(open_page, pages):
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             problems += [f"{name} in {scheme}: {finding}" for finding in axe_findings(page)]
+        page.set_viewport_size({"width": 390, "height": 844})
+        problems += [f"{name} on a phone: {finding}" for finding in axe_findings(page)]
         problems += [f"{name}: {trouble}" for trouble in troubles]
         page.context.close()
     assert not problems, "\n".join(problems)

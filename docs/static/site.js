@@ -1,9 +1,13 @@
-// What scrolls inside itself must be reachable with the keyboard.
+// What scrolls inside itself must be reachable with the keyboard. The article grows when formulas are set and folds are opened.
 function letFocus() {
-  for (const box of document.querySelectorAll("article pre, .table-wrapper, div.math, .toc-scroll, .sidebar-scroll"))
-    if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+  for (const box of document.querySelectorAll("article pre, .table-wrapper, .math, mjx-container, .toc-scroll, .sidebar-scroll")) {
+    const { overflowX, overflowY } = getComputedStyle(box);
+    if (overflowX === "auto" && box.scrollWidth > box.clientWidth || overflowY === "auto" && box.scrollHeight > box.clientHeight)
+      box.tabIndex = 0;
+  }
 }
-for (const event of ["load", "resize", "toggle"]) window.addEventListener(event, letFocus, true);
+window.addEventListener("load", () => new ResizeObserver(letFocus).observe(document.querySelector("article")));
+window.addEventListener("resize", letFocus);
 
 // What the search has found may lie in a fold. Sphinx marks it a moment after the page is there.
 window.addEventListener("load", () => setTimeout(() => {
