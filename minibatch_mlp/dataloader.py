@@ -130,7 +130,7 @@ def collate(
 # %% ../nbs/05_dataloader.ipynb #83750a60
 def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
     "The batch of the items at `indices`. An exception gets a note that says where it happened."
-    where = batch = f'items {str(indices)[:80]}'
+    where = None
     try:
         index = getattr(type(dataset), '__getitem__', None) # one of its own may do more than look up `tensors`
         if collate_fn is collate and index in (Dataset.__getitem__, torch.utils.data.TensorDataset.__getitem__):
@@ -139,10 +139,10 @@ def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
             except (IndexError, RuntimeError, TypeError): return [tensor[rows] for tensor in dataset.tensors] # not for NumPy
         if hasattr(dataset, '__getitems__'): items = dataset.__getitems__(indices)
         else: items = [dataset[i] for i in indices if (where := f'item {i}')]
-        where = batch
+        where = None
         return collate_fn(items)
     except Exception as error:
-        error.add_note(f'This happened with {where} of the data set.')
+        error.add_note(f'This happened with {where or f"items {str(indices)[:80]}"} of the data set.')
         raise
 
 # %% ../nbs/05_dataloader.ipynb #54764064
