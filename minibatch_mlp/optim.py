@@ -173,43 +173,29 @@ def constant_lr(progress: float) -> float: # always 1
     if not 0 <= progress <= 1: raise ValueError(f'progress is {progress}: it runs from 0 to 1')
     return 1.
 
-def linear_lr(
-    progress: float, # share of the training that is done, in `[0, 1]`
-    start: float = 1., # factor at the start
-    end: float = 0., # factor at the end
-) -> float: # factor of the base rate
-    "A straight line."
+def linear_lr(progress: float, start: float = 1., end: float = 0.) -> float: # factor of the base rate
+    "A straight line from `start` to `end`."
     return start + (end - start) * progress * constant_lr(progress)
 
 # %% ../nbs/04_optim.ipynb #9f100708
-def step_lr(
-    progress: float, # share of the training that is done, in `[0, 1]`
-    every: float = 1 / 3, # share of the training between two drops
-    gamma: float = 0.1, # factor of each drop
-) -> float: # factor of the base rate
-    "A staircase."
+def step_lr(progress: float, every: float = 1 / 3, gamma: float = 0.1) -> float: # factor of the base rate
+    "A staircase: after each share `every` of the training, `gamma` times what it was."
     return gamma ** math.floor(linear_lr(progress, 0., 1.) / every * (1 + 1e-9)) # 0.3 / 0.1 is 2.9999999999999996
 
 # %% ../nbs/04_optim.ipynb #99062c62
-def exponential_lr(
-    progress: float, # share of the training that is done, in `[0, 1]`
-    end: float = 0.01, # factor at the end, above 0
-) -> float: # factor of the base rate
-    "Each step loses the same share of the rate."
+def exponential_lr(progress: float, end: float = 0.01) -> float: # factor of the base rate
+    "From 1 to `end`, above 0: each step loses the same share of the rate."
     return end ** linear_lr(progress, 0., 1.)
 
 # %% ../nbs/04_optim.ipynb #96135492
-def cosine_lr(
-    progress: float, # share of the training that is done, in `[0, 1]`
-    end: float = 0., # factor at the end
-) -> float: # factor of the base rate
-    "Half a wave of the cosine, level at both ends (Loshchilov and Hutter 2017)."
+def cosine_lr(progress: float, end: float = 0.) -> float: # factor of the base rate
+    "From 1 to `end` along half a wave of the cosine, level at both ends (Loshchilov and Hutter 2017)."
     return end + (1 - end) * (1 + math.cos(math.pi * linear_lr(progress, 0., 1.))) / 2
 
 # %% ../nbs/04_optim.ipynb #5f4e5e2d
 def warmup_lr(
     progress: float, # share of the training that is done, in `[0, 1]`
-    schedule: Callable[[float], float], # what follows the warm-up, with a progress of its own
+    schedule: Callable[[float], float], # what follows, with a progress of its own
     warmup: float = 0.1, # share of the training that the warm-up takes
     start: float = 0., # factor at the start
 ) -> float: # factor of the base rate
@@ -219,12 +205,7 @@ def warmup_lr(
     return schedule((progress - warmup) / (1 - warmup))
 
 # %% ../nbs/04_optim.ipynb #a6e22128
-def one_cycle_lr(
-    progress: float, # share of the training that is done, in `[0, 1]`
-    warmup: float = 0.3, # share of the training in which the rate rises
-    start: float = 1 / 25, # factor at the start
-    end: float = 1 / 250_000, # factor at the end
-) -> float: # factor of the base rate, here the highest one
-    "Half a wave up, half a wave down (Smith and Topin 2019). Raises `ValueError` for `warmup` outside `[0, 1)`."
-    if progress < warmup: progress = warmup * (1 - cosine_lr(progress / warmup))
+def one_cycle_lr(progress: float, warmup: float = 0.3, start: float = 1 / 25, end: float = 1 / 250_000) -> float:
+    "Half a wave up from `start` for the share `warmup`, half a wave down to `end` (Smith and Topin 2019)."
+    if progress < warmup: progress = warmup * (1 - cosine_lr(progress / warmup)) # bends the line of `warmup_lr` into the wave
     return warmup_lr(progress, lambda rest: cosine_lr(rest, end), warmup, start)
