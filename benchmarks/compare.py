@@ -1,5 +1,7 @@
 """Measure every claim about speed and memory, each as a ratio within one interleaved run.
 
+The claims about optimisers, data loader and learner stand in files of their own beside this one, and are measured as well.
+
 `python benchmarks/compare.py` runs all of them; `--epochs` sets how many are timed, `--pickle` names a classic mnist.pkl.gz
 (without it, one is made from the package's own digits).
 """
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 
@@ -223,6 +226,8 @@ def main():
         ):
             for name, ratio in ratios.items():
                 print(f"{ratio:6.3f}  {name}", flush=True)
+    for module in ("optim", "dataloader", "learner"):
+        import_module(module).main()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ from minibatch_mlp.dataloader import (
     BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate, pause,
 )
 from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
+from minibatch_mlp.learner import (
+    Accumulate, Callback, Checkpoint, ClipGradients, DataLoaders, EarlyStopping, KeepFinite, Learner, LRCurve, Progress,
+    Schedule, ShiftImages, SkipBatch, SkipEpoch, SkipStep, StopFit, TensorBoard, ToDevice,
+)
 from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
 from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
 from minibatch_mlp.optim import (
@@ -21,6 +25,8 @@ __all__ = [
     "SGD", "AdamW", "Optimizer", "clip_grad_norm_",
     "constant_lr", "cosine_lr", "exponential_lr", "linear_lr", "one_cycle_lr", "step_lr", "warmup_lr",
     "BatchSampler", "DataLoader", "Dataset", "MapDataset", "RandomSampler", "SequentialSampler", "collate", "pause",
-    "DrawDigit", "mnist_form", "picture_ink", "stroke_ink",
+    "Accumulate", "Callback", "Checkpoint", "ClipGradients", "DataLoaders", "EarlyStopping", "KeepFinite", "Learner",
+    "LRCurve", "Progress", "Schedule", "ShiftImages", "SkipBatch", "SkipEpoch", "SkipStep", "StopFit", "TensorBoard",
+    "ToDevice", "DrawDigit", "mnist_form", "picture_ink", "stroke_ink",
     "load_mlp", "mlp_predict", "mlp_train", "save_mlp",
 ]
