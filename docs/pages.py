@@ -27,7 +27,7 @@ root = Path(__file__).parent.parent
 config = get_config()
 processors = [p for p in FilterDefaults().base_procs() if p not in (insert_warning, exec_show_docs, add_links, add_fold)]
 directives = {
-    *("default_exp", "export", "exporti", "exports", "exec_doc", "hide", "hide_line", "filter_stream"),  # nbdev's
+    *("default_exp", "export", "exporti", "exports", "exec_doc", "hide", "hide_line", "filter_stream", "notest"),  # nbdev's
     *("echo:", "output:", "include:", "eval:", "code-fold:", "code-summary:", "fig-cap:", "fig-alt:"),  # Quarto's
     *("tolerance:", "timing:"),  # those of .ci/compare_outputs.py
 }

@@ -6,17 +6,17 @@
 __all__ = ['save_mlp', 'load_mlp', 'mlp_train', 'mlp_predict']
 
 # %% ../nbs/11_cli.ipynb #9c1016de
-import csv
 import json
 import os
 import pickle
 import sys
-import time
+import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
@@ -24,20 +24,15 @@ from fastcore.script import anno_parser
 from torch import Tensor
 
 from .data import load_mnist, show_image
+from .dataloader import DataLoader, Dataset
 from .draw import DrawDigit, mnist_form, picture_ink
-from .loss import cross_entropy
+from minibatch_mlp.learner import (
+    Callback, Checkpoint, DataLoaders, EarlyStopping, Learner, Progress, Schedule, ShiftImages, ToDevice, _read_checkpoint,
+    _write_whole,
+)
 from .module import MLP
-from .training import _check_settings, accuracy, train_epoch
-
-# %% ../nbs/11_cli.ipynb #f33576c1
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    "Let `write` make a file beside `path`, and put it in the place of `path` when it is complete."
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        write(temporary)
-        with temporary.open('rb') as file: os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
+from .optim import SGD, AdamW, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr
+from .training import accuracy
 
 # %% ../nbs/11_cli.ipynb #06bbb862
 def save_mlp(
@@ -80,13 +75,13 @@ def positive_int(text: str) -> int: # for `--epochs`, `--bs` and `--threads`
         raise ArgumentTypeError(f'{text!r} is no whole number from 1 to 2**31 - 1')
     return int(text)
 
-def seed_int(text: str) -> int: # for `--seed`
+def whole_number(text: str) -> int: # for `--seed`, and for what may be none
     "The whole number in `text`. Raises `ArgumentTypeError` unless it can be a seed, from 0 to 2**63 - 1."
     if not (str(text).isdecimal() and int(text) < 2**63):
         raise ArgumentTypeError(f'{text!r} is no whole number from 0 to 2**63 - 1')
     return int(text)
 
-def learning_rate(text: str) -> float: # for `--lr`
+def not_negative(text: str) -> float: # for `--lr`, `--momentum` and `--weight-decay`
     "The number in `text`. Raises `ArgumentTypeError` if it is negative, infinite or no number."
     try: value = float(text)
     except ValueError: value = -1.
@@ -97,6 +92,17 @@ def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
     "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
     if not isinstance(sizes, (tuple, list)): sizes = str(sizes).split(',')
     return tuple(positive_int(str(size).strip()) for size in sizes)
+
+def _one_of(choices: dict) -> Callable[[str], str]: # for `--opt` and `--schedule`
+    def choice(text):
+        if text not in choices: raise ArgumentTypeError(f'{text!r} is none of {", ".join(choices)}')
+        return text
+    return choice
+
+_optimizers = {'sgd': SGD, 'adamw': AdamW}
+_schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
+              'one-cycle': one_cycle_lr}
+optimizer_name, schedule_name = _one_of(_optimizers), _one_of(_schedules)
 
 # %% ../nbs/11_cli.ipynb #a004e407
 def _fail(command: str, message: object, status: int) -> NoReturn:
@@ -111,7 +117,10 @@ def _command(func: Callable) -> Callable[[], None]:
         parser.error = lambda message: _fail(parser.prog, message, 2) # argparse would print its usage first
         for action in parser._actions: # fastcore 1 and 2 have no common way to say "one or more"
             if action.type == list[str]: action.type, action.nargs = str, '+'
+            action.option_strings = [option.replace('_', '-') for option in action.option_strings] # --weight-decay
+            parser._option_string_actions.update(dict.fromkeys(action.option_strings, action))
         given = vars(parser.parse_args())
+        warnings.showwarning = lambda message, *_: print(f'{parser.prog}: {message}', file=sys.stderr)
         try: func(**{name: given[name] for name in signature(func).parameters})
         except ArgumentTypeError as error: _fail(parser.prog, error, 2)
         except KeyboardInterrupt as error: _fail(parser.prog, str(error) or 'interrupted', 130)
@@ -123,100 +132,111 @@ def _command(func: Callable) -> Callable[[], None]:
     return run
 
 # %% ../nbs/11_cli.ipynb #11f8611e
-@torch.no_grad()
-def _evaluate(model: MLP, x: Tensor, y: Tensor) -> tuple[float, float]:
-    "Loss and accuracy on all of `x` and `y`."
-    scores = model(x)
-    return cross_entropy(scores, y).item(), accuracy(scores, y).item()
-
-@torch.no_grad()
-def _save_picture(path: Path, history: list[dict], model: MLP, x: Tensor, y: Tensor) -> None:
-    "Draw the curves in `history` and some wrong answers on `x`."
+def _save_picture(path: Path, learn: Learner, x: Tensor, y: Tensor) -> None:
+    "Draw the history, and some wrong answers on `x`."
     from matplotlib.figure import Figure # pyplot would look for a screen
 
-    scores = model(x)
-    wrong = (scores.argmax(dim=1) != y).nonzero()[:20, 0].tolist()
+    answers = learn.predict(x).argmax(dim=1)
+    wrong = (answers != y).nonzero()[:20, 0].tolist()
     figure = Figure(figsize=(9, 6), layout='constrained')
     curves, digits = figure.subfigures(2, height_ratios=(3, 2.2))
-    loss_axes, accuracy_axes = curves.subplots(1, 2)
-    epochs = [row['epoch'] for row in history]
-    for name, label in (('train_loss', 'training'), ('valid_loss', 'validation')):
-        loss_axes.plot(epochs, [row[name] for row in history], 'o-', label=label)
-    accuracy_axes.plot(epochs, [row['valid_accuracy'] for row in history], 'o-', color='C1', label='validation')
-    for axes, name in ((loss_axes, 'loss'), (accuracy_axes, 'accuracy')):
-        axes.set(xlabel='epoch', ylabel=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(color='0.9')
-        axes.legend(frameon=False)
+    if learn.history: learn.plot_history(curves.subplots(1, 2))
     digits.suptitle('test digits it got wrong', fontsize=10)
     for i, axes in enumerate(digits.subplots(2, 10).flat):
         axes.set_axis_off()
-        if i < len(wrong): show_image(x[wrong[i]], axes, f'{y[wrong[i]]} not {scores[wrong[i]].argmax()}')
+        if i < len(wrong): show_image(x[wrong[i]], axes, f'{y[wrong[i]]} not {answers[wrong[i]]}')
     _write_whole(path, lambda temporary: figure.savefig(temporary, format='png', dpi=120))
 
-def _save_history(path: Path, history: list[dict], columns: tuple[str, ...]) -> None:
-    def write(temporary):
-        with temporary.open('w', newline='') as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(history)
-    _write_whole(path, write)
+# %% ../nbs/11_cli.ipynb #4b6944fe
+class _Settings(Callback):
+    "Keeps the settings of a run in its checkpoints."
+    def __init__(self, settings: dict): self.settings = settings
+    def state_dict(self) -> dict: return {'settings': self.settings}
+
+def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
+    "The settings that `checkpoint` was made with. Raises `ValueError` where `asked` has others that are not the defaults."
+    try: callbacks = dict(_read_checkpoint(checkpoint)['cbs'])
+    except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
+    saved = callbacks.get('_Settings', {}).get('settings')
+    if saved is None: raise ValueError(f'{checkpoint} was not made by mlp_train')
+    defaults = {name: parameter.default for name, parameter in signature(mlp_train).parameters.items()}
+    defaults['hidden'] = list(layer_sizes(defaults['hidden']))
+    others = [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
+              if value not in (saved[name], defaults[name])]
+    if others: raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
+    return saved
+
+def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Learner, Any]:
+    "The learner for these settings, and the data."
+    run = SimpleNamespace(**settings)
+    if run.momentum and run.opt != 'sgd': raise ValueError(f'momentum is {run.momentum}, and {run.opt} has none: use sgd')
+    opt = {'momentum': run.momentum} if run.opt == 'sgd' else {}
+    if run.weight_decay is not None: opt['weight_decay'] = run.weight_decay
+    torch.set_num_threads(run.threads)
+    mnist = load_mnist(run.data)
+    torch.manual_seed(run.seed)
+    dls = DataLoaders(DataLoader(Dataset(*mnist.train), run.bs, shuffle=True, num_workers=workers), [mnist.valid])
+    cbs = [Progress(), Schedule(_schedules[run.schedule]), checkpoint, _Settings(settings)]
+    cbs.append(ToDevice(None if run.device == 'auto' else run.device))
+    if run.shift: cbs.append(ShiftImages(run.shift))
+    if run.patience: cbs.append(EarlyStopping(patience=run.patience))
+    opt_func = partial(_optimizers[run.opt], **opt)
+    return Learner(MLP(784, *run.hidden, 10), dls, opt_func=opt_func, metrics=[accuracy], cbs=cbs), mnist
 
 # %% ../nbs/11_cli.ipynb #b4698884
 def mlp_train(
     epochs: positive_int = 6, # passes over the training data
     bs: positive_int = 50, # batch size
-    lr: learning_rate = 0.2, # learning rate
+    lr: not_negative = 0.2, # learning rate, the highest one of a schedule
     hidden: layer_sizes = '100', # hidden units; '512,256' makes two layers
-    seed: seed_int = 1, # seed of the first weights and of the order of the digits
+    opt: optimizer_name = 'sgd', # optimiser: sgd or adamw
+    schedule: schedule_name = 'constant', # of the learning rate: constant, linear, step, exponential, cosine or one-cycle
+    momentum: not_negative = 0., # momentum of sgd
+    weight_decay: not_negative = None, # weight decay; that of the optimiser if not given
+    shift: whole_number = 0, # move the digits of each batch by up to so many pixels
+    patience: whole_number = 0, # end after so many epochs without a better validation loss; 0 never does
+    seed: whole_number = 1, # seed of the first weights and of the order of the digits
     data: str = None, # file or folder with the data; the digits in the package if not given
     out: str = 'runs/mnist', # folder for the results
     threads: positive_int = 1, # processor threads; more than one pays off for large networks
+    workers: whole_number = 0, # processes that fetch batches
+    device: str = 'cpu', # where to train, such as cuda; auto takes a GPU if there is one
+    checkpoint_every: whole_number = 0, # save a checkpoint after so many batches, and not only after each epoch
+    resume: bool = False, # go on with the run in `out`, with its settings
 ) -> None:
     """Train a multi-layer perceptron on MNIST, and save its weights, its history, a picture and a page to draw on.
 
-    Writes weights.safetensors, history.csv, results.png and draw.html into `out`. Sets PyTorch's seed and number of threads.
-    Raises what `load_mnist` and `train_epoch` raise. Interrupted, it saves what it has, and passes `KeyboardInterrupt` on."""
-    from tqdm import tqdm
-
+    Writes weights.safetensors, history.csv, results.png, draw.html and checkpoint.pt into `out`. Sets PyTorch's seed and
+    number of threads. Raises what `load_mnist` and `Learner.fit` raise, and `ValueError` for settings that contradict each
+    other or, with `resume`, the run. Interrupted, it saves what it has, and passes `KeyboardInterrupt` on."""
     folder = Path(out)
+    files = [folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html', 'checkpoint.pt')]
+    weights, table, picture, page, checkpoint = files
+    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=list(layer_sizes(hidden)), opt=opt, schedule=schedule,
+                    momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
+                    data=data and str(data), threads=threads, device=device)
+    if resume: settings = _settings_to_resume(checkpoint, settings)
+    learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every))
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK): raise PermissionError(f'{folder}: this folder cannot be written to')
-    torch.set_num_threads(threads)
-    mnist = load_mnist(data)
-    torch.manual_seed(seed)
-    model = MLP(784, *layer_sizes(hidden), 10)
-    columns = 'epoch', 'train_loss', 'valid_loss', 'valid_accuracy', 'seconds'
-    history, good, trouble, n = [], {}, None, len(mnist.train.x)
-    _check_settings(n, len(mnist.train.y), bs, lr, epochs)
-
-    print('epoch  train loss  valid loss  valid accuracy  seconds')
+    trouble = None
     try:
-        for epoch in range(1, epochs + 1):
-            start, total_loss = time.perf_counter(), 0.
-            with tqdm(total=n, desc=f'epoch {epoch}', unit='digit', leave=False, disable=None, mininterval=0.2) as bar:
-                order = torch.randperm(n)
-                for loss, _, yb in train_epoch(model, *mnist.train, bs, lr, order=order, epoch=epoch, good=good):
-                    total_loss += loss * len(yb)
-                    bar.update(len(yb))
-            row = epoch, total_loss / n, *_evaluate(model, *mnist.valid), time.perf_counter() - start
-            history.append(dict(zip(columns, row)))
-            print('{:5}  {:10.4f}  {:10.4f}  {:14.4f}  {:7.2f}'.format(*row), flush=True)
-    except KeyboardInterrupt: trouble = KeyboardInterrupt(f'interrupted in epoch {epoch}')
+        if resume: learn.resume(checkpoint)
+        else: learn.fit(settings['epochs'], settings['lr'])
+    except KeyboardInterrupt: trouble = KeyboardInterrupt(f'interrupted in epoch {learn.epoch + 1}; --resume goes on')
     except (FloatingPointError, BrokenPipeError) as error:
-        if not history: raise # the weights are next to untrained, and not worth an earlier run's
+        if not learn.history: raise # the weights are next to untrained, and not worth an earlier run's
         trouble = error
 
-    test_loss, test_accuracy = _evaluate(model, *mnist.test)
-    weights, table, picture, page = (folder / f for f in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html'))
-    settings = dict(epochs=epochs, bs=bs, lr=lr, seed=seed, data=None if data is None else str(data), threads=threads)
-    results = dict(test_loss=test_loss, test_accuracy=test_accuracy, epochs_done=len(history))
+    model = learn.model.to('cpu')
+    test = learn.validate([mnist.test])
+    results = dict(test_loss=test['valid_loss'], test_accuracy=test['valid_accuracy'], epochs_done=len(learn.history))
     save_mlp(model, weights, settings=settings, results=results)
-    _save_history(table, history, columns)
-    _save_picture(picture, history, model, *mnist.test)
+    learn.save_history(table)
+    _save_picture(picture, learn, *mnist.test)
     _write_whole(page, DrawDigit(model, mnist.test).save)
     if not isinstance(trouble, BrokenPipeError):
-        print(f'test accuracy {test_accuracy:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
+        print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
     if trouble: raise type(trouble)(f'{trouble}; saved what was trained')
 
 # %% ../nbs/11_cli.ipynb #f2c64d33
