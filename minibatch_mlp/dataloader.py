@@ -333,3 +333,7 @@ class DataLoader:
         self._set_states([torch.get_rng_state(), *state['generators']])
         self._seed, self._resume = state['seed'], state['states'] is not None
         self._epoch = {name: state[name] for name in ('batches', 'states', 'seed')} if self._resume else None
+
+    def start_over(self) -> None:
+        "Make the next `iter()` begin a new epoch, although the last one was left early."
+        self._epoch, self._resume = None, False
