@@ -73,7 +73,7 @@ class Optimizer:
         "Copy a state dict, ours or PyTorch's, into this optimiser. If it does not fit, raise `ValueError` and change nothing."
         def check(good, problem):
             if not good: raise ValueError(f'state_dict does not fit {type(self).__name__}, nothing was loaded: {problem}')
-        def shapes(tensors): return {name: list(tensor.shape) for name, tensor in tensors.items()}
+        def shapes(kept): return {name: list(x.shape) if isinstance(x, Tensor) else x for name, x in kept.items()}
 
         check({'state', 'param_groups'} <= state_dict.keys(), "it lacks 'state' or 'param_groups'")
         saved, state = state_dict['param_groups'], defaultdict(dict)
@@ -168,27 +168,28 @@ def clip_grad_norm_(
     return norm
 
 # %% ../nbs/04_optim.ipynb #7b5ac7c8
-def constant_lr(progress: float) -> float: # always 1
-    "The base rate from start to end. Raises `ValueError` for progress outside `[0, 1]`, as every schedule does."
+def constant_lr(progress: float) -> float:
+    "The factor 1 from start to end. Raises `ValueError` for progress outside `[0, 1]`, as every schedule does."
     if not 0 <= progress <= 1: raise ValueError(f'progress is {progress}: it runs from 0 to 1')
     return 1.
 
-def linear_lr(progress: float, start: float = 1., end: float = 0.) -> float: # factor of the base rate
-    "A straight line from `start` to `end`."
+# %% ../nbs/04_optim.ipynb #d9ff7bda
+def linear_lr(progress: float, start: float = 1., end: float = 0.) -> float:
+    "The factor on a straight line from `start` to `end`."
     return start + (end - start) * progress * constant_lr(progress)
 
 # %% ../nbs/04_optim.ipynb #9f100708
-def step_lr(progress: float, every: float = 1 / 3, gamma: float = 0.1) -> float: # factor of the base rate
+def step_lr(progress: float, every: float = 1 / 3, gamma: float = 0.1) -> float:
     "A staircase: after each share `every` of the training, `gamma` times what it was."
     return gamma ** math.floor(linear_lr(progress, 0., 1.) / every * (1 + 1e-9)) # 0.3 / 0.1 is 2.9999999999999996
 
 # %% ../nbs/04_optim.ipynb #99062c62
-def exponential_lr(progress: float, end: float = 0.01) -> float: # factor of the base rate
+def exponential_lr(progress: float, end: float = 0.01) -> float:
     "From 1 to `end`, above 0: each step loses the same share of the rate."
     return end ** linear_lr(progress, 0., 1.)
 
 # %% ../nbs/04_optim.ipynb #96135492
-def cosine_lr(progress: float, end: float = 0.) -> float: # factor of the base rate
+def cosine_lr(progress: float, end: float = 0.) -> float:
     "From 1 to `end` along half a wave of the cosine, level at both ends (Loshchilov and Hutter 2017)."
     return end + (1 - end) * (1 + math.cos(math.pi * linear_lr(progress, 0., 1.))) / 2
 
