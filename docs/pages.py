@@ -22,6 +22,7 @@ from sphinx.errors import ConfigError
 
 from minibatch_mlp import _modidx
 from minibatch_mlp import all as public
+from minibatch_mlp.learner import EVENTS
 
 root = Path(__file__).parent.parent
 config = get_config()
@@ -42,7 +43,7 @@ def documented() -> dict[str, str]:
         exported = import_module(module).__all__ if names else ()
         for full in names:
             name, _, method = full.removeprefix(f"{module}.").partition(".")
-            if name in exported and not method.startswith("_"):
+            if name in exported and not method.startswith("_") and method not in EVENTS:  # what a callback does then is its own
                 found[full.removeprefix(f"{module}.")] = full
     return found
 
@@ -103,7 +104,8 @@ class Name(str):
 
 
 def by_name(value):
-    return Name(value.__name__) if inspect.isroutine(value) else value
+    named = inspect.isroutine(value) or inspect.isclass(value) and value is not inspect.Parameter.empty
+    return Name(value.__name__) if named else value
 
 
 def signature(found) -> str:

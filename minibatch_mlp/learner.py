@@ -100,7 +100,7 @@ def _set_random_state(state: dict, loaders: Iterable) -> None:
     if torch.cuda.is_available(): torch.cuda.set_rng_state_all(state['cuda'])
     for generator, saved in zip(_generators(loaders), state['generators'], strict=True): generator.set_state(saved)
 
-# %% ../nbs/06_learner.ipynb #3faa9df9
+# %% ../nbs/06_learner.ipynb #adf2aa50
 _format = 'minibatch_mlp Learner 1' # what a checkpoint calls itself
 _place = 'epoch', 'batch', 'step', 'first', 'epochs', 'base_lrs' # where a fit stands
 
@@ -328,11 +328,11 @@ class Learner:
         write = lambda file: torch.save(self.state_dict(), file)
         _write_whole(Path(path), write, _previous(path) if keep_previous else None)
 
-    def load(self, path: str | Path) -> None: # file that `save` wrote; the previous one is taken if it is damaged
+    def load(self, path: str | Path): # file that `save` wrote; the previous one is taken if it is damaged
         "Take over a checkpoint, wholly or not at all. Raises `ValueError` if it is damaged or does not fit."
         self.load_state_dict(_read_checkpoint(path))
 
-    def resume(self, path: str | Path) -> None: # file that `save` wrote; the previous one is taken if it is damaged
+    def resume(self, path: str | Path): # file that `save` wrote; the previous one is taken if it is damaged
         "Take over a checkpoint and go on with its fit as if it had never stopped. Raises what `load` and `fit` raise."
         state = _read_checkpoint(path)
         saved, ours = ([name for name, kept in cbs if kept] for cbs in (state['cbs'], self.state_dict()['cbs']))
@@ -359,7 +359,7 @@ class Learner:
         return LRCurve(sweep.lrs, sweep.losses)
 
     # Looking at it
-    def save_history(self, path: str | Path) -> None: # file to write, usually `*.csv`
+    def save_history(self, path: str | Path): # file to write, usually `*.csv`
         "Write `history` as a table with a row for each epoch."
         def write(temporary):
             with temporary.open('w', newline='') as file:
@@ -500,7 +500,7 @@ class _Best(Callback):
         improved, self.best = best != self.best, best
         return improved
 
-# %% ../nbs/06_learner.ipynb #56266574
+# %% ../nbs/06_learner.ipynb #ff39dec8
 class EarlyStopping(_Best):
     "Ends the fit when `monitor` has not improved for `patience` epochs, and goes back to the best weights."
     def __init__(
@@ -515,8 +515,8 @@ class EarlyStopping(_Best):
     def before_fit(self, learn: Learner) -> None:
         if learn.starts: self.best, self.waited, self.weights = None, 0, None
 
-    def before_epoch(self, learn: Learner) -> None: # not at the end of the last, so that a checkpoint of that is made
-        if self.waited >= self.patience: raise StopFit
+    def before_epoch(self, learn: Learner) -> None:
+        if self.waited >= self.patience: raise StopFit # not in `after_epoch`, which others must see as well
 
     def after_epoch(self, learn: Learner) -> None:
         self.waited += 1
@@ -643,7 +643,7 @@ class _Sweep(Callback):
 
     def before_validate(self, learn: Learner) -> None: raise SkipEpoch
 
-# %% ../nbs/06_learner.ipynb #7d9827c5
+# %% ../nbs/06_learner.ipynb #3fd50c46
 class Checkpoint(_Best):
     "Saves the learner at the start of a fit and after every epoch, and keeps the save before it as well."
     order = 90 # when all others are done
@@ -658,8 +658,8 @@ class Checkpoint(_Best):
         super().__init__(monitor, better)
         self.path, self.every = path, every
 
-    def before_fit(self, learn: Learner) -> None: # an old file must not be taken for this fit's
-        if learn.starts and self.monitor is None: learn.save(self.path, keep_previous=True)
+    def before_fit(self, learn: Learner) -> None:
+        if learn.starts and self.monitor is None: learn.save(self.path, keep_previous=True) # or an old file is taken for it
 
     def after_batch(self, learn: Learner) -> None:
         if learn.training and self.every and learn.step % self.every == 0: learn.save(self.path, keep_previous=True)
