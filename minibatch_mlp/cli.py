@@ -26,10 +26,8 @@ from torch import Tensor
 from .data import load_mnist, show_image
 from .dataloader import DataLoader, Dataset
 from .draw import DrawDigit, mnist_form, picture_ink
-from minibatch_mlp.learner import (
-    Callback, Checkpoint, DataLoaders, EarlyStopping, Learner, Progress, Schedule, ShiftImages, ToDevice, _read_checkpoint,
-    _write_whole,
-)
+from .learner import Callback, Checkpoint, DataLoaders, EarlyStopping, Learner, Progress, Schedule, ShiftImages
+from .learner import ToDevice, _read_checkpoint, _write_whole
 from .module import MLP
 from .optim import SGD, AdamW, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr
 from .training import accuracy

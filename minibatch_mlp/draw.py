@@ -136,8 +136,9 @@ class DrawDigit:
         right = probs.argmax(dim=1) == y
         chosen = [found[0].item() for digit in range(10) if len(found := (right & (y == digit)).nonzero())]
         if not right.all(): chosen.append(torch.where(right, 0, probs.amax(dim=1)).argmax().item())
-        levels = (x * 256).round().clamp(0, 255).to(torch.uint8).numpy()
-        self.examples = [{'label': y[i].item(), 'pixels': base64.b64encode(levels[i].tobytes()).decode()} for i in chosen]
+        levels = (x[chosen] * 256).round().clamp(0, 255).to(torch.uint8).numpy()
+        self.examples = [{'label': y[i].item(), 'pixels': base64.b64encode(pixels.tobytes()).decode()}
+                         for i, pixels in zip(chosen, levels)]
 
     def __repr__(self) -> str: return f'DrawDigit(MLP{self.sizes})'
 
