@@ -31,7 +31,11 @@ class Optimizer:
     "Base of optimisers: parameter groups, and a state for each parameter. A subclass writes `update(params, grads, group)`."
     state_names: tuple[str, ...] = () # the tensors that a subclass keeps for a parameter
 
-    def __init__(self, params: Iterable, defaults: dict):
+    def __init__(
+        self,
+        params: Iterable, # tensors, or dicts with 'params' and settings of their own
+        defaults: dict, # the settings of groups that say nothing else
+    ):
         "Raises `TypeError` or `ValueError` for `params` other than distinct leaf tensors, and for impossible settings."
         if isinstance(params, Tensor | dict): raise TypeError(f'params is a {type(params).__name__}: give a list of them')
         params = list(params)
@@ -168,28 +172,46 @@ def clip_grad_norm_(
     return norm
 
 # %% ../nbs/04_optim.ipynb #7b5ac7c8
-def constant_lr(progress: float) -> float:
+def constant_lr(
+    progress: float, # share of the training that is done, in `[0, 1]`
+) -> float: # factor of the base rate
     "The factor 1 from start to end. Raises `ValueError` for progress outside `[0, 1]`, as every schedule does."
     if not 0 <= progress <= 1: raise ValueError(f'progress is {progress}: it runs from 0 to 1')
     return 1.
 
 # %% ../nbs/04_optim.ipynb #d9ff7bda
-def linear_lr(progress: float, start: float = 1., end: float = 0.) -> float:
+def linear_lr(
+    progress: float, # share of the training that is done, in `[0, 1]`
+    start: float = 1., # factor at the start
+    end: float = 0., # factor at the end
+) -> float: # factor of the base rate
     "The factor on a straight line from `start` to `end`."
     return start + (end - start) * progress * constant_lr(progress)
 
 # %% ../nbs/04_optim.ipynb #9f100708
-def step_lr(progress: float, every: float = 1 / 3, gamma: float = 0.1) -> float:
-    "A staircase: after each share `every` of the training, `gamma` times what it was."
+def step_lr(
+    progress: float, # share of the training that is done, in `[0, 1]`
+    every: float = 1 / 3, # share of the training that a stair lasts
+    gamma: float = 0.1, # what the factor is multiplied with at the end of a stair
+) -> float: # factor of the base rate
+    "A staircase that goes down. Raises `ValueError` for `every` of 0 or below."
+    if not every > 0: raise ValueError(f'every is {every}: it must be above 0')
     return gamma ** math.floor(linear_lr(progress, 0., 1.) / every * (1 + 1e-9)) # 0.3 / 0.1 is 2.9999999999999996
 
 # %% ../nbs/04_optim.ipynb #99062c62
-def exponential_lr(progress: float, end: float = 0.01) -> float:
-    "From 1 to `end`, above 0: each step loses the same share of the rate."
+def exponential_lr(
+    progress: float, # share of the training that is done, in `[0, 1]`
+    end: float = 0.01, # factor at the end
+) -> float: # factor of the base rate
+    "From 1 to `end`: each step loses the same share of the rate. Raises `ValueError` for `end` of 0 or below."
+    if not end > 0: raise ValueError(f'end is {end}: it must be above 0, which this curve never reaches')
     return end ** linear_lr(progress, 0., 1.)
 
 # %% ../nbs/04_optim.ipynb #96135492
-def cosine_lr(progress: float, end: float = 0.) -> float:
+def cosine_lr(
+    progress: float, # share of the training that is done, in `[0, 1]`
+    end: float = 0., # factor at the end
+) -> float: # factor of the base rate
     "From 1 to `end` along half a wave of the cosine, level at both ends (Loshchilov and Hutter 2017)."
     return end + (1 - end) * (1 + math.cos(math.pi * linear_lr(progress, 0., 1.))) / 2
 
@@ -206,7 +228,12 @@ def warmup_lr(
     return schedule((progress - warmup) / (1 - warmup))
 
 # %% ../nbs/04_optim.ipynb #a6e22128
-def one_cycle_lr(progress: float, warmup: float = 0.3, start: float = 1 / 25, end: float = 1 / 250_000) -> float:
+def one_cycle_lr(
+    progress: float, # share of the training that is done, in `[0, 1]`
+    warmup: float = 0.3, # share of the training that the way up takes
+    start: float = 1 / 25, # factor at the start
+    end: float = 1 / 250_000, # factor at the end
+) -> float: # factor of the base rate
     "Half a wave up from `start` for the share `warmup`, half a wave down to `end` (Smith and Topin 2019)."
     if progress < warmup: progress = warmup * (1 - cosine_lr(progress / warmup)) # bends the line of `warmup_lr` into the wave
     return warmup_lr(progress, lambda rest: cosine_lr(rest, end), warmup, start)
