@@ -278,7 +278,7 @@ def reference() -> str:
     lines = ["# Reference", "", "Everything that `from minibatch_mlp.all import *` brings, and the modules it comes from.", ""]
     for path in sorted(notebooks()):
         module = f"{config.lib_name}.{page_name(path)}"
-        names = [name for name in public.__all__ if getattr(public, name).__module__ == module]
+        names = [name for name, value in vars(public).items() if getattr(value, "__module__", None) == module]
         if names:
             lines += [f"## {module}", "", f":::{{py:module}} {module}", ":no-contents-entry:", ":::", ""]
             lines += [f"Built in [](/{page_name(path)}.ipynb).", "", "| name | what it is |", "|---|---|"]

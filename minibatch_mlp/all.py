@@ -7,7 +7,7 @@ from minibatch_mlp.dataloader import (
 )
 from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
 from minibatch_mlp.learner import (
-    Accumulate, Callback, Checkpoint, ClipGradients, DataLoaders, EarlyStopping, KeepFinite, Learner, LRCurve, Progress,
+    Accumulate, Callback, Checkpoint, ClipGradients, DataLoaders, EarlyStopping, KeepFinite, Learner, LRFinder, Progress,
     Schedule, ShiftImages, SkipBatch, SkipEpoch, SkipStep, StopFit, TensorBoard, ToDevice,
 )
 from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
@@ -16,17 +16,3 @@ from minibatch_mlp.optim import (
     SGD, AdamW, Optimizer, clip_grad_norm_, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr, warmup_lr,
 )
 from minibatch_mlp.training import accuracy, fit, report, train_epoch
-
-__all__ = [
-    "MNIST", "ArrayUnpickler", "Split", "load_mnist", "read_idx", "show_image", "show_images",
-    "cross_entropy", "log_softmax", "logsumexp", "nll",
-    "accuracy", "fit", "report", "train_epoch",
-    "MLP", "Linear", "Module", "ReLU", "Sequential",
-    "SGD", "AdamW", "Optimizer", "clip_grad_norm_",
-    "constant_lr", "cosine_lr", "exponential_lr", "linear_lr", "one_cycle_lr", "step_lr", "warmup_lr",
-    "BatchSampler", "DataLoader", "Dataset", "MapDataset", "RandomSampler", "SequentialSampler", "collate", "pause",
-    "Accumulate", "Callback", "Checkpoint", "ClipGradients", "DataLoaders", "EarlyStopping", "KeepFinite", "Learner",
-    "LRCurve", "Progress", "Schedule", "ShiftImages", "SkipBatch", "SkipEpoch", "SkipStep", "StopFit", "TensorBoard",
-    "ToDevice", "DrawDigit", "mnist_form", "picture_ink", "stroke_ink",
-    "load_mlp", "mlp_predict", "mlp_train", "save_mlp",
-]

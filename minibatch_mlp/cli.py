@@ -44,7 +44,7 @@ def save_mlp(
 
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     text = {'mlp': json.dumps({**metadata, 'sizes': model.sizes})} # one entry: safetensors shuffles them
-    try: _write_whole(Path(path), lambda temporary: save_file(state, temporary, text))
+    try: _write_whole(path, lambda temporary: save_file(state, temporary, text))
     except SafetensorError as error: raise OSError(f'{path} cannot be written: {error}') from error
 
 # %% ../nbs/11_cli.ipynb #7b76d78a
@@ -67,24 +67,18 @@ def load_mlp(
     return model, metadata
 
 # %% ../nbs/11_cli.ipynb #abfa228f
-def positive_int(text: str) -> int: # for `--epochs`, `--bs` and `--threads`
-    "The whole number in `text`. Raises `ArgumentTypeError` unless it is at least 1 and below 2**31."
-    if not (str(text).isdecimal() and 1 <= int(text) < 2**31):
-        raise ArgumentTypeError(f'{text!r} is no whole number from 1 to 2**31 - 1')
-    return int(text)
+def _number(kind: type, least: int, limit: float, what: str) -> Callable[[str], Any]:
+    "A function that reads a number from `least` to below `limit`, and raises `ArgumentTypeError` for anything else."
+    def number(text):
+        try: value = kind(text)
+        except ValueError: value = -1
+        if not least <= value < limit: raise ArgumentTypeError(f'{text!r} is no {what}')
+        return value
+    return number
 
-def whole_number(text: str) -> int: # for `--seed`, and for what may be none
-    "The whole number in `text`. Raises `ArgumentTypeError` unless it can be a seed, from 0 to 2**63 - 1."
-    if not (str(text).isdecimal() and int(text) < 2**63):
-        raise ArgumentTypeError(f'{text!r} is no whole number from 0 to 2**63 - 1')
-    return int(text)
-
-def not_negative(text: str) -> float: # for `--lr`, `--momentum` and `--weight-decay`
-    "The number in `text`. Raises `ArgumentTypeError` if it is negative, infinite or no number."
-    try: value = float(text)
-    except ValueError: value = -1.
-    if not 0 <= value < float('inf'): raise ArgumentTypeError(f'{text!r} is no finite number of at least 0')
-    return value
+positive_int = _number(int, 1, 2**31, 'whole number from 1 to 2**31 - 1')
+whole_number = _number(int, 0, 2**63, 'whole number from 0 to 2**63 - 1')
+not_negative = _number(float, 0, float('inf'), 'finite number of at least 0')
 
 def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
     "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
@@ -148,8 +142,8 @@ def _save_picture(path: Path, learn: Learner, x: Tensor, y: Tensor) -> None:
 # %% ../nbs/11_cli.ipynb #4b6944fe
 class _Settings(Callback):
     "Keeps the settings of a run in its checkpoints."
+    kept = 'settings',
     def __init__(self, settings: dict): self.settings = settings
-    def state_dict(self) -> dict: return {'settings': self.settings}
 
 def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
     "The settings that `checkpoint` was made with. Raises `ValueError` where `asked` has others that are not the defaults."

@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .training import _check_whole
+
 # %% ../nbs/05_dataloader.ipynb #fb40229e
 class Dataset:
     "Rows of tensors of equal length, as `torch.utils.data.TensorDataset`. Raises `ValueError` if the lengths differ."
@@ -73,10 +75,6 @@ class RandomSampler(SequentialSampler):
         if self.generator: torch.randperm(len(self), generator=generator) # PyTorch draws one more and uses none of it
 
 # %% ../nbs/05_dataloader.ipynb #48807e09
-def _check_whole(name: str, value: int, least: int = 1) -> None:
-    if type(value) is not int or value < least:
-        raise ValueError(f'{name} is {value!r}: it must be a whole number of at least {least}')
-
 class BatchSampler:
     "Lists of indices from a sampler, as in PyTorch. Raises `ValueError` for a `batch_size` below 1."
     def __init__(
@@ -210,18 +208,28 @@ class _Workers:
         return batch
     def fail(self, i: int) -> None:
         self.processes[i].join(1)
-        process = next((p for p in self.processes if not p.is_alive()), self.processes[i])
-        if process.is_alive(): raise TimeoutError(f'worker process {process.pid} gave no batch in {self.timeout} seconds: see '
-                                                  'with num_workers=0 which item takes so long, or raise timeout')
-        raise RuntimeError(f'a worker process has ended: {process}. See with num_workers=0 why, and after SIGKILL whether '
-                           'memory ran out')
-    def stop(self, ways: Sequence[str] = ('terminate', 'kill')) -> None:
-        for way in ways if os.getpid() == self.owner else (): # a forked child has a copy of this
-            for process in self.processes: getattr(process, way)()
-            for process in self.processes: process.join(2)
+        for process in self.processes:
+            if not process.is_alive(): raise RuntimeError(f'a worker process has ended: {process}. See with num_workers=0 why, '
+                                                          'and after SIGKILL whether memory ran out')
+        raise TimeoutError(f'worker process {self.processes[i].pid} gave no batch in {self.timeout} seconds: see with '
+                           'num_workers=0 which item takes so long, or raise timeout')
+    def stop(self, patience: float = 0) -> None:
+        for process in self.processes if os.getpid() == self.owner else (): # a forked child has a copy of this
+            process.join(patience)
+            process.kill()
+            process.join(2)
     __del__ = stop
 
 # %% ../nbs/05_dataloader.ipynb #af067117
+def _generators(*loaders: Any) -> list[torch.Generator]:
+    "The global generator, then those of loaders and of their samplers, ours or PyTorch's, each once."
+    owners = []
+    for loader in loaders:
+        batch_sampler = getattr(loader, 'batch_sampler', None)
+        owners += [loader, getattr(loader, 'sampler', None), batch_sampler, getattr(batch_sampler, 'sampler', None)]
+    own = [owner.generator for owner in owners if getattr(owner, 'generator', None)]
+    return list(dict.fromkeys([torch.default_generator, *own]))
+
 class DataLoader:
     """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place in the epoch to go on from.
 
@@ -294,19 +302,14 @@ class DataLoader:
             if self.persistent_workers: self._workers, workers = workers, None
             else:
                 for i in range(self.num_workers): workers.send(i, None)
-                workers.stop(('is_alive', 'terminate', 'kill')) # at first only ask, and wait
+                workers.stop(patience=2)
         finally:
             if workers: workers.stop()
 
-    def _generators(self) -> list[torch.Generator]: # the global one, then those of loader and samplers, each once
-        owners = (self, self.batch_sampler, getattr(self.batch_sampler, 'sampler', None))
-        own = [owner.generator for owner in owners if getattr(owner, 'generator', None) is not None]
-        return list(dict.fromkeys([torch.default_generator, *own]))
-
-    def _states(self) -> list[Tensor]: return [generator.get_state() for generator in self._generators()]
+    def _states(self) -> list[Tensor]: return [generator.get_state() for generator in _generators(self)]
 
     def _set_states(self, states: list[Tensor]) -> None:
-        for generator, state in zip(self._generators(), states): generator.set_state(state)
+        for generator, state in zip(_generators(self), states): generator.set_state(state)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the running epoch is, as plain data that `torch.load` reads with `weights_only=True`.

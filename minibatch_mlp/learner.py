@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EVENTS', 'DataLoaders', 'StopFit', 'SkipEpoch', 'SkipStep', 'SkipBatch', 'Callback', 'Learner', 'KeepFinite',
-           'Progress', 'Schedule', 'ClipGradients', 'EarlyStopping', 'Accumulate', 'ShiftImages', 'ToDevice', 'LRCurve',
-           'Checkpoint', 'TensorBoard']
+           'Progress', 'Schedule', 'ClipGradients', 'EarlyStopping', 'Accumulate', 'ShiftImages', 'ToDevice',
+           'LRFinder', 'Checkpoint', 'TensorBoard']
 
 # %% ../nbs/06_learner.ipynb #bf681e4f
 import copy
@@ -27,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .dataloader import _generators
 from .loss import cross_entropy
 from .optim import SGD, clip_grad_norm_
+from .training import _check_lr, _check_whole
 
 # %% ../nbs/06_learner.ipynb #6cd1528f
 class DataLoaders(NamedTuple):
@@ -39,7 +41,7 @@ class DataLoaders(NamedTuple):
 # %% ../nbs/06_learner.ipynb #c9fd2757
 class StopFit(Exception): "Raise it in a callback to end the fit here."
 class SkipEpoch(Exception): "Raise it in a callback to leave out the rest of this epoch."
-class SkipStep(Exception): "Raise it in a callback to leave the weights alone for now, and to keep the gradients."
+class SkipStep(Exception): "Raise it in `before_step` to leave the weights alone for now, and to keep the gradients."
 class SkipBatch(Exception): "Raise it in a callback to leave out the rest of this batch."
 
 _skips = {'fit': StopFit, 'epoch': SkipEpoch, 'validate': (), # the parts of the loop, and what leaves out the rest of each
@@ -54,6 +56,7 @@ class Callback:
     A class with a method that looks like an event and is none raises `TypeError`."""
     order = 0 # callbacks with a lower number come first
     in_lr_find = False # whether `Learner.lr_find` must have it too, to train as `fit` does
+    kept = () # names of the attributes that a checkpoint must keep
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -63,7 +66,7 @@ class Callback:
                 hint = f'did you mean {close[0]}?' if close else f'the events are {", ".join(EVENTS)}'
                 raise TypeError(f'{cls.__name__}.{name} would never be called: {hint}')
 
-    def state_dict(self) -> dict: return {} # what a checkpoint must keep of it
+    def state_dict(self) -> dict: return {name: getattr(self, name) for name in self.kept}
     def load_state_dict(self, state: dict) -> None: vars(self).update(state)
 
 # %% ../nbs/06_learner.ipynb #b2ad19d8
@@ -79,26 +82,18 @@ class _Mean:
     def value(self) -> float: return self.total / self.weight if self.weight else math.nan
 
 # %% ../nbs/06_learner.ipynb #aa2d71e2
-def _generators(loaders: Iterable) -> list[torch.Generator]:
-    "The generators of all loaders and of their samplers, each once."
-    owners = [owner for loader in loaders for owner in (loader, getattr(loader, 'sampler', None))]
-    found = {id(generator): generator for owner in owners if (generator := getattr(owner, 'generator', None))}
-    return list(found.values())
-
 def _random_state(loaders: Iterable) -> dict:
     "The state of every source of random numbers, as plain data."
     name, keys, *place = np.random.get_state()
-    return {'torch': torch.get_rng_state(), 'numpy': [name, torch.from_numpy(keys.astype(np.int64)), *place],
-            'python': random.getstate(), 'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            'generators': [generator.get_state() for generator in _generators(loaders)]}
+    return {'generators': [generator.get_state() for generator in _generators(*loaders)],
+            'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            'numpy': [name, keys.tolist(), *place], 'python': random.getstate()}
 
 def _set_random_state(state: dict, loaders: Iterable) -> None:
-    name, keys, *place = state['numpy']
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *place))
+    np.random.set_state(state['numpy'])
     random.setstate(state['python'])
-    torch.set_rng_state(state['torch'])
     if torch.cuda.is_available(): torch.cuda.set_rng_state_all(state['cuda'])
-    for generator, saved in zip(_generators(loaders), state['generators'], strict=True): generator.set_state(saved)
+    for generator, saved in zip(_generators(*loaders), state['generators'], strict=True): generator.set_state(saved)
 
 # %% ../nbs/06_learner.ipynb #adf2aa50
 _format = 'minibatch_mlp Learner 1' # what a checkpoint calls itself
@@ -112,7 +107,7 @@ class Learner:
         model: Any, # takes `xb` to predictions; a `Module` or a `torch.nn.Module`
         dls: tuple, # what to train on and what to validate on, as in `DataLoaders`
         loss_func: Callable = cross_entropy, # takes predictions and `yb` to a scalar, a mean over the batch
-        opt_func: Callable = SGD, # takes a list of parameters and `lr` to an optimiser, ours or PyTorch's
+        opt_func: Callable = SGD, # takes a list of parameters to an optimiser, ours or PyTorch's
         metrics: Sequence[Callable] = (), # each takes predictions and `yb` to a number, a mean over the batch
         cbs: Sequence[Callback] = (), # callbacks; `KeepFinite` comes by itself
     ):
@@ -129,7 +124,7 @@ class Learner:
         self.opt, self.history = None, [] # the optimiser is made by the first fit
         self.epoch = self.batch = self.step = 0 # epochs done; batches of this epoch and of all, with the one at work
         self.first = self.epochs = 0 # the epoch that this fit began with, and how many it has
-        self.base_lrs, self.train_loss, self.training, self.begun = [], _Mean(), False, None
+        self.base_lrs, self.train_loss, self.training, self.begun, self.xb = [], _Mean(), False, None, None
 
     def __repr__(self) -> str: return f'Learner({type(self.model).__name__}, {self.epoch} epochs done)'
 
@@ -164,9 +159,9 @@ class Learner:
 
         Raises `ValueError` for arguments that cannot be meant and for data without batches, and `FloatingPointError` if
         the loss is no longer finite; model and optimiser are then as they last were with a loss that was."""
-        if not isinstance(epochs, int) or epochs < 1: raise ValueError(f'epochs is {epochs!r}: a whole number from 1 is needed')
-        if lr is not None and not 0 <= lr < math.inf: raise ValueError(f'lr is {lr}: it must be finite and not negative')
-        if self.opt is None: self.opt = self.opt_func(self._parameters(), **({} if lr is None else {'lr': lr}))
+        _check_whole('epochs', epochs)
+        if lr is not None: _check_lr(lr)
+        self.opt = self.opt or self.opt_func(self._parameters())
         self.opt.zero_grad()
         for group in self.opt.param_groups: group['lr'] = group['lr'] if lr is None else lr
         self.base_lrs = [group['lr'] for group in self.opt.param_groups]
@@ -200,7 +195,7 @@ class Learner:
     def _train_batch(self) -> None:
         self._forward()
         self.train_loss.add(self.loss.item(), len(self.yb))
-        self._do('backward', lambda: self.loss.backward())
+        self._do('backward', lambda: self.loss.backward()) # of the loss as callbacks have left it
         self._do('step', self._step)
 
     def _forward(self) -> None:
@@ -232,10 +227,12 @@ class Learner:
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
         "Evaluation mode and no gradients, for the length of a `with` block."
-        mode, self.training = self.model.training, False
+        mode, training, self.training = self.model.training, self.training, False
         try:
             with torch.no_grad(): yield self.model.eval()
-        finally: self.model.train(mode)
+        finally:
+            self.model.train(mode)
+            self.training = training
 
     def validate(
         self,
@@ -244,12 +241,10 @@ class Learner:
         "The mean loss and metrics over all rows, whatever the sizes of the batches. Without data it is empty."
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
-        functions = {'loss': lambda *_: self.loss, **{metric.__name__: metric for metric in self.metrics}}
-        means = {name: _Mean() for name in functions}
+        means = {name: _Mean() for name in ('loss', *(metric.__name__ for metric in self.metrics))}
         def measure():
             self._forward()
-            for name, function in functions.items():
-                value = function(self.preds, self.yb)
+            for name, value in zip(means, (self.loss, *(metric(self.preds, self.yb) for metric in self.metrics)), strict=True):
                 try: means[name].add(float(value), len(self.yb))
                 except (TypeError, ValueError, RuntimeError):
                     raise TypeError(f'{name} returned {value!r}, where a number is needed') from None
@@ -276,7 +271,7 @@ class Learner:
     @property
     def progress(self) -> float:
         "The share of the fit that was done before this batch, in `[0, 1]`; by whole epochs if the loader has no length."
-        return (self.epoch - self.first + (max(self.batch - 1, 0) / self.batches if self.batches else 0)) / self.epochs
+        return (self.epoch - self.first + max(self.batch - 1, 0) / (self.batches or math.inf)) / self.epochs
 
     @property
     def starts(self) -> bool: return self.epoch == self.first and not self.batch # false when a fit is resumed
@@ -310,9 +305,10 @@ class Learner:
             self.opt = self.opt or self.opt_func(self._parameters())
             self.opt.load_state_dict(state['opt'])
         for p, grad in zip(self._parameters(), state['grads'], strict=True): p.grad = None if grad is None else grad.to(p)
-        for cb in self.cbs:
-            for name, kept in state['cbs']:
-                if name == type(cb).__name__: cb.load_state_dict(kept)
+        saved = list(state['cbs'])
+        for cb in self.cbs: # each takes the first state of its class that is left
+            i = next((i for i, (name, _) in enumerate(saved) if name == type(cb).__name__), None)
+            if i is not None: cb.load_state_dict(saved.pop(i)[1])
         self.history, self.train_loss, self.begun = state['history'], _Mean(**state['train_loss']), state['begun']
         for name in _place: setattr(self, name, state['place'][name])
         _set_random_state(state['random'], self.dls)
@@ -325,8 +321,7 @@ class Learner:
         keep_previous: bool = False, # whether a file that is there stays, as `path` with `.previous` behind it
     ) -> None:
         "Write a checkpoint, whole or not at all. Call it between batches, as a callback does."
-        write = lambda file: torch.save(self.state_dict(), file)
-        _write_whole(Path(path), write, _previous(path) if keep_previous else None)
+        _write_whole(path, lambda temporary: torch.save(self.state_dict(), temporary), keep_previous)
 
     def load(self, path: str | Path): # file that `save` wrote; the previous one is taken if it is damaged
         "Take over a checkpoint, wholly or not at all. Raises `ValueError` if it is damaged or does not fit."
@@ -345,18 +340,18 @@ class Learner:
         low: float = 1e-5, # first learning rate
         high: float = 10., # last one, unless the loss blows up before
         steps: int = 100, # batches to train on
-    ) -> 'LRCurve':
+    ) -> 'LRFinder': # with the losses, a suggestion and a plot
         "Note the losses of a few batches at a growing learning rate (Smith 2017, 3.3), and put everything back as it was."
-        before, opt, cbs, sweep = copy.deepcopy(self.state_dict()), self.opt, self.cbs, _Sweep(low, high, steps)
+        before, opt, cbs, finder = copy.deepcopy(self.state_dict()), self.opt, self.cbs, LRFinder(low, high, steps)
         try:
             self.opt = None
-            self._use([*(cb for cb in cbs if cb.in_lr_find), sweep])
-            self.fit(steps, low)
+            self._use([*(cb for cb in cbs if cb.in_lr_find), finder])
+            self.fit(steps, low) # as many epochs as batches are enough, however few an epoch has
         finally:
             self.opt = opt
             self._use(cbs)
             self._restore(before)
-        return LRCurve(sweep.lrs, sweep.losses)
+        return finder
 
     # Looking at it
     def save_history(self, path: str | Path): # file to write, usually `*.csv`
@@ -366,7 +361,7 @@ class Learner:
                 writer = csv.DictWriter(file, self.history[0] if self.history else ['epoch'])
                 writer.writeheader()
                 writer.writerows(self.history)
-        _write_whole(Path(path), write)
+        _write_whole(path, write)
 
     def plot_history(self, axes: Sequence | None = None): # matplotlib axes, one for the losses and one for each metric
         "Draw `history`: the losses, and each metric. Returns the axes."
@@ -385,21 +380,24 @@ class Learner:
         return axes
 
     def __str__(self) -> str:
-        "The layers, with the shapes of their outputs for a batch and their numbers of parameters."
-        before, rows = copy.deepcopy(self.state_dict()), [('layer', 'type', 'output shape', 'parameters')]
+        "The layers, with the shapes of their outputs for `N` rows and their numbers of parameters."
+        rows, xb = [('layer', 'type', 'output shape', 'parameters')], self.xb
+        if xb is None:
+            before = copy.deepcopy(self.state_dict())
+            xb = next(iter(self.dls.train))[0]
+            self._restore(before) # the loader had begun an epoch
         count = lambda model: f'{sum(p.numel() for p in model.parameters()):,}'
         def watched(name, layer, forward):
             def run(*args):
                 result = forward(*args)
-                rows.append((name, type(layer).__name__, str(list(result.shape)), count(layer)))
+                rows.append((name, type(layer).__name__, f'[{", ".join(["N", *map(str, result.shape[1:])])}]', count(layer)))
                 return result
             return run
         layers = [(name, layer) for name, layer in self.model.named_modules() if name and not list(layer.children())]
         for name, layer in layers: layer.__dict__['forward'] = watched(name, layer, layer.forward)
-        try: self.predict(next(iter(self.dls.train))[0])
+        try: self.predict(xb[:1])
         finally:
             for _, layer in layers: del layer.__dict__['forward']
-            self._restore(before) # the loader has begun an epoch
         rows.append(('in all', '', '', count(self.model)))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return '\n'.join('  '.join(f'{cell:{"<<<>"[i]}{widths[i]}}' for i, cell in enumerate(row)) for row in rows)
@@ -408,24 +406,31 @@ class Learner:
 class KeepFinite(Callback):
     """Ends a fit with `FloatingPointError` when the loss or a weight is no longer finite, and goes back to what worked.
 
-    Every learner has one. It copies model and optimiser every 100 batches, after a loss that was finite."""
+    Every learner has one. It copies model and optimiser when a fit begins, and every 100 batches, after a loss that was
+    finite."""
     order, good = -20, None
 
+    def keep(self, learn: Learner, step: int) -> None:
+        self.step, self.good = step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
+
+    def before_fit(self, learn: Learner) -> None: self.keep(learn, learn.step)
+
     def after_loss(self, learn: Learner) -> None:
-        if not math.isfinite(loss := learn.loss.item()): self.stop(learn, f'the loss became {loss}')
-        if learn.training and (self.good is None or learn.step % 100 == 0):
-            self.place = f'batch {learn.batch} of epoch {learn.epoch + 1}'
-            self.good = copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
+        if not math.isfinite(loss := learn.loss.item()):
+            where = f'at batch {learn.batch}' if learn.training else 'in the validation'
+            self.stop(learn, f'the loss became {loss} {where} of epoch {learn.epoch + 1}')
+        if learn.training and learn.step % 100 == 0: self.keep(learn, learn.step - 1)
 
     def after_epoch(self, learn: Learner) -> None:
-        if not all(p.isfinite().all() for p in learn.model.parameters()): self.stop(learn, 'a weight became infinite or nan')
+        if all(p.isfinite().all() for p in learn.model.parameters()): return
+        self.stop(learn, f'a weight became infinite or nan in epoch {learn.epoch}')
 
     def stop(self, learn: Learner, what: str) -> None:
-        if self.good is None: return # in the first batch, or in `validate` by itself, there is nothing to go back to
-        for part, state in zip((learn.model, learn.opt), self.good): part.load_state_dict(state)
+        if self.good is None: return # `validate` by itself has nothing to go back to
         lr = learn.opt.param_groups[0]['lr']
-        raise FloatingPointError(f'{what} at batch {learn.batch} of epoch {learn.epoch + 1}, at learning rate {lr:g}. Model '
-                                 f'and optimiser are as at {self.place}. Try a smaller lr, and see that the inputs are finite')
+        for part, state in zip((learn.model, learn.opt), self.good): part.load_state_dict(state)
+        raise FloatingPointError(f'{what}, at learning rate {lr:g}. Model and optimiser are as after step {self.step} of the '
+                                 'run. Try a smaller lr, and see that the inputs are finite')
 
     def cleanup_fit(self, learn: Learner) -> None: self.good = None
 
@@ -496,13 +501,14 @@ class _Best(Callback):
     def improved(self, learn: Learner) -> bool:
         row = learn.history[-1]
         if self.monitor not in row: raise ValueError(f'monitor is {self.monitor!r}, and the history has {", ".join(row)}')
-        best = row[self.monitor] if self.best is None else self.better(row[self.monitor], self.best)
-        improved, self.best = best != self.best, best
-        return improved
+        before, self.best = self.best, self.better(row[self.monitor], row[self.monitor] if self.best is None else self.best)
+        return self.best != before
 
 # %% ../nbs/06_learner.ipynb #ff39dec8
 class EarlyStopping(_Best):
     "Ends the fit when `monitor` has not improved for `patience` epochs, and goes back to the best weights."
+    kept = 'best', 'waited', 'weights'
+
     def __init__(
         self,
         monitor: str = 'valid_loss', # column of the history
@@ -525,12 +531,11 @@ class EarlyStopping(_Best):
     def cleanup_fit(self, learn: Learner) -> None:
         if self.weights: learn.model.load_state_dict(self.weights)
 
-    def state_dict(self) -> dict: return {'best': self.best, 'waited': self.waited, 'weights': self.weights}
-
 # %% ../nbs/06_learner.ipynb #ad11c16b
 class Accumulate(Callback):
-    "Steps once for several batches, as if they were one. The last ones of an epoch make a step even if they are fewer."
-    in_lr_find = True
+    """Steps once for several batches, as if they were one. The last ones of an epoch make a step even if they are fewer, if
+    the loader has a length."""
+    in_lr_find, kept = True, ('waiting', 'rows')
 
     def __init__(self, batches: int): self.batches, self.waiting, self.rows = batches, 0, 0 # how many make a step
 
@@ -547,8 +552,6 @@ class Accumulate(Callback):
         for p in learn.model.parameters():
             if p.grad is not None: p.grad /= self.rows
         self.waiting = self.rows = 0
-
-    def state_dict(self) -> dict: return {'waiting': self.waiting, 'rows': self.rows}
 
 # %% ../nbs/06_learner.ipynb #d04cf6ef
 class ShiftImages(Callback):
@@ -579,28 +582,31 @@ class ToDevice(Callback):
 
     def before_batch(self, learn: Learner) -> None: learn.xb, learn.yb = learn.xb.to(self.device), learn.yb.to(self.device)
 
-# %% ../nbs/06_learner.ipynb #62be0a98
-def _write_whole(path: Path, write: Callable[[Path], Any], previous: Path | None = None) -> None:
-    "Let `write` make a file beside `path`, and put it in its place when it is complete. What was there becomes `previous`."
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        write(temporary)
-        with temporary.open('rb') as file: os.fsync(file.fileno())
-        if previous and path.exists(): os.replace(path, previous)
-        os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
-
-def _previous(path: str | Path) -> Path: return Path(f'{path}.previous')
-
 # %% ../nbs/06_learner.ipynb #c430ff93
-class LRCurve(NamedTuple):
-    "What `Learner.lr_find` found: the learning rate of each batch, and its loss."
-    lrs: list[float]
-    losses: list[float]
+class LRFinder(Callback):
+    "Raises the learning rate with every batch until the loss blows up, and keeps both: what `Learner.lr_find` returns."
+    order = 100
+
+    def __init__(self, low: float, high: float, steps: int): # the first rate, the last one, and in how many batches
+        if not 0 < low < high < math.inf: raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
+        _check_whole('steps', steps, 2)
+        self.growth, self.steps, self.lrs, self.losses = (high / low) ** (1 / (steps - 1)), steps, [], []
+
+    def before_batch(self, learn: Learner) -> None:
+        if len(self.losses) == self.steps: raise StopFit
+        learn.scale_lr(self.growth ** len(self.losses))
+
+    def after_loss(self, learn: Learner) -> None:
+        loss = learn.loss.item()
+        if not loss < 4 * min(self.losses, default=math.inf): raise StopFit # `nan` is not below anything
+        self.lrs.append(learn.opt.param_groups[0]['lr'])
+        self.losses.append(loss)
+
+    def before_validate(self, learn: Learner) -> None: raise SkipEpoch
 
     @property
     def smooth(self) -> list[float]:
-        "The running mean of the losses: four fifths of the last mean, and one of the loss. Unbiased, as in Adam."
+        "The running mean of the losses: four fifths of the last mean, and one fifth of the loss. Unbiased, as in Adam."
         means = accumulate([0., *self.losses], lambda mean, loss: 0.8 * mean + 0.2 * loss)
         return [mean / (1 - 0.8 ** i) for i, mean in enumerate(means) if i]
 
@@ -622,26 +628,19 @@ class LRCurve(NamedTuple):
         ax.legend()
         return ax
 
-class _Sweep(Callback):
-    "Raises the learning rate with every batch, until the loss blows up."
-    order = 100
+# %% ../nbs/06_learner.ipynb #62be0a98
+def _write_whole(path: str | Path, write: Callable[[Path], Any], keep_previous: bool = False) -> None:
+    "Let `write` make a file beside `path`, and put it in its place when it is complete. What was there can be kept."
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        write(temporary)
+        with temporary.open('rb') as file: os.fsync(file.fileno())
+        if keep_previous and path.exists(): os.replace(path, _previous(path))
+        os.replace(temporary, path)
+    finally: temporary.unlink(missing_ok=True)
 
-    def __init__(self, low: float, high: float, steps: int):
-        if not 0 < low < high < math.inf: raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
-        if not isinstance(steps, int) or steps < 2: raise ValueError(f'steps is {steps!r}: a whole number from 2 is needed')
-        self.growth, self.steps, self.lrs, self.losses = (high / low) ** (1 / (steps - 1)), steps, [], []
-
-    def before_batch(self, learn: Learner) -> None:
-        if len(self.losses) == self.steps: raise StopFit
-        learn.scale_lr(self.growth ** len(self.losses))
-
-    def after_loss(self, learn: Learner) -> None:
-        loss = learn.loss.item()
-        if not loss < 4 * min(self.losses, default=math.inf): raise StopFit # `nan` is not below anything
-        self.lrs.append(learn.opt.param_groups[0]['lr'])
-        self.losses.append(loss)
-
-    def before_validate(self, learn: Learner) -> None: raise SkipEpoch
+def _previous(path: str | Path) -> Path: return Path(f'{path}.previous')
 
 # %% ../nbs/06_learner.ipynb #3fd50c46
 class Checkpoint(_Best):

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .training import _check_whole
+
 # %% ../nbs/03_module.ipynb #a8116857
 class Module:
     "Base class of models that know their parameters: the parts of `torch.nn.Module` that these pages use."
@@ -186,9 +188,8 @@ class Linear(Module):
         bias: bool = True, # add a learnt constant to each output?
     ):
         super().__init__()
-        for name, size in (('in_features', in_features), ('out_features', out_features)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f'{name} is {size!r}: it must be a whole number of at least 1')
+        _check_whole('in_features', in_features)
+        _check_whole('out_features', out_features)
         self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features)
         self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))

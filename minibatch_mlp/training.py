@@ -35,14 +35,19 @@ def report(
     print(f'{loss:.3f}, {accuracy(preds, yb):.3f}')
 
 # %% ../nbs/02_training.ipynb #ccd54ada
-def _check_settings(n_inputs: int, n_labels: int, bs: int, lr: float, epochs: int = 1) -> None:
-    "Raise `ValueError` if these arguments of `fit` cannot be meant."
+def _check_whole(name: str, value: int, least: int = 1) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f'{name} is {value!r}: it must be a whole number of at least {least}')
+
+def _check_lr(lr: float) -> None:
+    if not 0 <= lr < math.inf: raise ValueError(f'lr is {lr}: a learning rate is finite and not negative')
+
+def _check_settings(n_inputs: int, n_labels: int, bs: int, lr: float) -> None:
+    "Raise `ValueError` if these arguments of `train_epoch` cannot be meant."
     if n_inputs != n_labels: raise ValueError(f'x has {n_inputs} rows and y has {n_labels}: each input needs one label')
     if not n_inputs: raise ValueError('x is empty: there is nothing to train on')
-    for name, value in (('bs', bs), ('epochs', epochs)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f'{name} is {value!r}: it must be a whole number of at least 1')
-    if not (math.isfinite(lr) and lr >= 0): raise ValueError(f'lr is {lr}: a learning rate is finite and not negative')
+    _check_whole('bs', bs)
+    _check_lr(lr)
 
 # %% ../nbs/02_training.ipynb #124a0799
 def train_epoch(
@@ -104,7 +109,7 @@ def fit(
     """Train `model` on mini-batches in the order of the rows, and print the last batch's loss and accuracy after each epoch.
 
     Returns the loss of every step. Raises what `train_epoch` raises."""
-    _check_settings(len(x), len(y), bs, lr, epochs)
+    _check_whole('epochs', epochs)
     losses, good = [], {}
     for epoch in range(epochs):
         for loss, preds, yb in train_epoch(model, x, y, bs, lr, loss_func, epoch=epoch, good=good):
