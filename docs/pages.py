@@ -15,8 +15,8 @@ import yaml
 from fastcore.docments import docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
-from nbdev.process import NBProcessor
-from nbdev.processors import FilterDefaults, add_fold, add_links, exec_show_docs, insert_warning
+from nbdev.process import NBProcessor, Processor
+from nbdev.processors import FilterDefaults, add_fold, add_links, exec_show_docs, insert_warning, mv_exports
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sphinx.errors import ConfigError
 
@@ -26,7 +26,22 @@ from minibatch_mlp.learner import EVENTS
 
 root = Path(__file__).parent.parent
 config = get_config()
-processors = [p for p in FilterDefaults().base_procs() if p not in (insert_warning, exec_show_docs, add_links, add_fold)]
+
+
+class SourceLast(Processor):
+    "Shows all definitions of a cell in order, then their source. nbdev shows the last, the source, and the others backwards."
+
+    def begin(self):
+        cells = self.nb.cells
+        for cell in [cell for cell in cells if cell.cell_type == "code" and "exports" in cell.directives_]:
+            start = stop = cells.index(cell) + 1
+            while stop < len(cells) and getattr(cells[stop], "has_sd", False):
+                stop += 1
+            cells[start - 1 : stop] = [*reversed(cells[start:stop]), cell]
+
+
+left_out = insert_warning, exec_show_docs, add_links, add_fold
+processors = [SourceLast if p is mv_exports else p for p in FilterDefaults().base_procs() if p not in left_out]
 directives = {
     *("default_exp", "export", "exporti", "exports", "exec_doc", "hide", "hide_line", "filter_stream", "notest"),  # nbdev's
     *("echo:", "output:", "include:", "eval:", "code-fold:", "code-summary:", "fig-cap:", "fig-alt:"),  # Quarto's

@@ -410,22 +410,22 @@ class KeepFinite(Callback):
     finite."""
     order, good = -20, None
 
-    def keep(self, learn: Learner, step: int) -> None:
+    def _keep(self, learn: Learner, step: int) -> None:
         self.step, self.good = step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
 
-    def before_fit(self, learn: Learner) -> None: self.keep(learn, learn.step)
+    def before_fit(self, learn: Learner) -> None: self._keep(learn, learn.step)
 
     def after_loss(self, learn: Learner) -> None:
         if not math.isfinite(loss := learn.loss.item()):
             where = f'at batch {learn.batch}' if learn.training else 'in the validation'
-            self.stop(learn, f'the loss became {loss} {where} of epoch {learn.epoch + 1}')
-        if learn.training and learn.step % 100 == 0: self.keep(learn, learn.step - 1)
+            self._stop(learn, f'the loss became {loss} {where} of epoch {learn.epoch + 1}')
+        if learn.training and learn.step % 100 == 0: self._keep(learn, learn.step - 1)
 
     def after_epoch(self, learn: Learner) -> None:
         if all(p.isfinite().all() for p in learn.model.parameters()): return
-        self.stop(learn, f'a weight became infinite or nan in epoch {learn.epoch}')
+        self._stop(learn, f'a weight became infinite or nan in epoch {learn.epoch}')
 
-    def stop(self, learn: Learner, what: str) -> None:
+    def _stop(self, learn: Learner, what: str) -> None:
         if self.good is None: return # `validate` by itself has nothing to go back to
         lr = learn.opt.param_groups[0]['lr']
         for part, state in zip((learn.model, learn.opt), self.good): part.load_state_dict(state)
@@ -455,14 +455,14 @@ class Progress(Callback):
 
     def after_epoch(self, learn: Learner) -> None:
         self.bar.close()
-        if self.plot: return self.draw(learn)
+        if self.plot: return self._draw(learn)
         row = {**learn.history[-1], 'seconds': perf_counter() - self.start}
         cells = [f'{value:{len(name)}{".4f" if isinstance(value, float) else ""}}' for name, value in row.items()]
         if not self.started: print(*(name.replace('_', ' ') for name in row), sep='  ')
         self.started = True
         print(*cells, sep='  ', flush=True)
 
-    def draw(self, learn: Learner) -> None:
+    def _draw(self, learn: Learner) -> None:
         import matplotlib.pyplot as plt
         from IPython.display import display
 
@@ -587,7 +587,12 @@ class LRFinder(Callback):
     "Raises the learning rate with every batch until the loss blows up, and keeps both: what `Learner.lr_find` returns."
     order = 100
 
-    def __init__(self, low: float, high: float, steps: int): # the first rate, the last one, and in how many batches
+    def __init__(
+        self,
+        low: float, # first learning rate
+        high: float, # last one, unless the loss blows up before
+        steps: int, # batches to train on
+    ):
         if not 0 < low < high < math.inf: raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
         _check_whole('steps', steps, 2)
         self.growth, self.steps, self.lrs, self.losses = (high / low) ** (1 / (steps - 1)), steps, [], []
