@@ -24,12 +24,12 @@ def browser():
         launched.close()
 
 
-def axe_findings(page) -> list[str]:
-    "What axe-core finds on the page that is serious or critical, with the first places."
+def axe_findings(page, context=None, **options) -> list[str]:
+    "What axe-core finds on the page, or on a part of it, that is serious or critical, with the first places."
     from axe_playwright_python.sync_playwright import Axe
 
     found = []
-    for violation in Axe().run(page).response["violations"]:
+    for violation in Axe().run(page, context, {"resultTypes": ["violations"], **options}).response["violations"]:
         if violation["impact"] in ("serious", "critical"):
             places = [node["html"][:200] for node in violation["nodes"][:3]]
             found.append(f"{violation['id']}, {len(violation['nodes'])} times, as in {places}")
