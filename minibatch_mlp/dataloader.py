@@ -6,12 +6,15 @@
 __all__ = ['Dataset', 'MapDataset', 'SequentialSampler', 'RandomSampler', 'BatchSampler', 'collate', 'pause', 'DataLoader']
 
 # %% ../nbs/05_dataloader.ipynb #eb1e4cd4
+import math
 import multiprocessing
 import os
 import pickle
 import queue
 import random
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -195,6 +198,10 @@ class _Workers:
             process = context.Process(target=_work, args=(there, self.owner, loader.dataset, loader.collate_fn), daemon=True)
             process.start()
             there.close() # so that the pipe ends when the worker does
+            if sys.platform != 'win32': # half a message may not take longer either
+                limit = struct.pack('ll', math.ceil(min(self.timeout, 1e9)), 0)
+                with socket.socket(fileno=os.dup(pipe.fileno())) as end:
+                    for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO): end.setsockopt(socket.SOL_SOCKET, way, limit)
             self.pipes.append(pipe)
             self.processes.append(process)
     def send(self, i: int, task: tuple | None) -> None:

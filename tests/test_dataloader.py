@@ -151,3 +151,28 @@ def test_large_batches_and_large_results_do_not_hang():
     large = np.ones((50, 100_000))
     batches = DataLoader(range(300_000), 50_000, num_workers=2, collate_fn=lambda _: large, prefetch_factor=3)
     assert [batch.sum() for batch in batches] == [5_000_000] * 6
+
+
+def test_worker_that_stops_in_the_middle_of_a_batch_is_an_error():
+    before = children()
+    batches = iter(DataLoader(range(100), 10, num_workers=1, collate_fn=lambda _: np.ones(10_000_000), timeout=1))
+    next(batches)
+    time.sleep(1)  # the next one is more than the pipe can hold, so the worker is sending it
+    os.kill(*(children() - before), signal.SIGSTOP)
+    with pytest.raises(TimeoutError, match="no batch in 1 seconds"):
+        next(batches)
+
+
+def test_spawned_workers():
+    code = """
+import sys
+from functools import partial
+from minibatch_mlp.dataloader import DataLoader, MapDataset, pause
+sys.platform = "not linux"
+for seconds in (0.001, -1):
+    for batch in DataLoader(MapDataset(range(20), partial(pause, seconds=seconds)), 5, num_workers=2): print(batch.tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [str(list(range(i, i + 5))) for i in range(0, 20, 5)]
+    for words in ("ValueError: sleep length must be non-negative", "In worker process", "item 0 of the data set"):
+        assert words in done.stderr
