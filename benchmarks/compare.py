@@ -125,9 +125,7 @@ def fit_against_idiom(epochs):
         lambda: idiom_epoch(train),
         {
             "our loop in fixed order, with PyTorch's layers and loss": lambda: our_epoch(train, torch_mlp(), F.cross_entropy),
-            "the same in a new random order": lambda: our_epoch(
-                train, torch_mlp(), F.cross_entropy, torch.randperm(50000)
-            ),
+            "the same in a new random order": lambda: our_epoch(train, torch_mlp(), F.cross_entropy, torch.randperm(50000)),
             "our loop in fixed order, with our layers and loss": lambda: our_epoch(train, our_mlp(), cross_entropy),
         },
         epochs,

@@ -1,11 +1,13 @@
 """Measure the data loader: over PyTorch's on the digits, and with workers over none on items that are slow."""
 
+import time
+
 from compare import interleaved, with_one_thread
 from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import TensorDataset
 
 from minibatch_mlp.data import load_mnist
-from minibatch_mlp.dataloader import DataLoader, Dataset, MapDataset, pause
+from minibatch_mlp.dataloader import DataLoader, Dataset, MapDataset
 
 
 def epoch(loader):
@@ -25,7 +27,8 @@ def digits_against_torch(rounds):
 @with_one_thread
 def workers_against_none(rounds):
     "4,000 items that take 1 ms each, in batches of 50; starting and ending the workers is included."
-    none, two = (DataLoader(MapDataset(range(4000), pause), batch_size=50, num_workers=n) for n in (0, 2))
+    items = MapDataset([0.001] * 4000, time.sleep)
+    none, two = (DataLoader(items, batch_size=50, num_workers=n, collate_fn=len) for n in (0, 2))
     return interleaved(lambda: epoch(none), {"items that sleep 1 ms, two workers over none": lambda: epoch(two)}, rounds)
 
 

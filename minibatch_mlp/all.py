@@ -3,7 +3,7 @@
 from minibatch_mlp.cli import load_mlp, mlp_predict, mlp_train, save_mlp
 from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_idx, show_image, show_images
 from minibatch_mlp.dataloader import (
-    BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate, pause,
+    BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate,
 )
 from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
 from minibatch_mlp.learner import (

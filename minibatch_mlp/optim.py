@@ -10,6 +10,7 @@ __all__ = ['Optimizer', 'SGD', 'AdamW', 'clip_grad_norm_', 'constant_lr', 'linea
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -18,9 +19,10 @@ from torch import Tensor
 def _check_settings(settings: dict) -> None:
     "Raise `ValueError` for a setting that no step can be made with."
     for name, value in settings.items():
-        good, need = isinstance(value, int | float) and 0 <= value < math.inf, 'a number that is finite and not negative'
+        good, need = isinstance(value, Real) and 0 <= value < math.inf, 'a number that is finite and not negative'
         if name == 'betas':
-            good = isinstance(value, tuple | list) and len(value) == 2 and all(0 <= beta < 1 for beta in value)
+            pair = isinstance(value, tuple | list) and len(value) == 2
+            good = pair and all(isinstance(beta, Real) and 0 <= beta < 1 for beta in value)
             need = 'two numbers in [0, 1)'
         if name == 'nesterov':
             good, need = not value or settings['momentum'] > settings['dampening'] == 0, 'used with momentum and no dampening'
@@ -37,7 +39,7 @@ class Optimizer:
         defaults: dict, # the settings of groups that say nothing else
     ):
         "Raises `TypeError` or `ValueError` for `params` other than distinct leaf tensors, and for impossible settings."
-        if isinstance(params, Tensor | dict): raise TypeError(f'params is a {type(params).__name__}: give a list of them')
+        if isinstance(params, Tensor | dict | set): raise TypeError(f'params is a {type(params).__name__}: give a list of them')
         params = list(params)
         self.defaults, self.param_groups, self.state = defaults, [], defaultdict(dict)
         for i, group in enumerate(params if params and isinstance(params[0], dict) else [{'params': params}]):
@@ -46,12 +48,15 @@ class Optimizer:
             members = [group['params']] if isinstance(group['params'], Tensor) else list(group['params'])
             self.param_groups.append({**defaults, **group, 'params': members})
             _check_settings({name: self.param_groups[i][name] for name in defaults})
-        ids = [id(p) for p in self._parameters()]
-        if not ids: raise ValueError('params is empty: model.parameters() finds no layers in a list, and can be used once')
+        if not self._parameters(): raise ValueError('params is empty: model.parameters() finds no layers in a list, and can be '
+                                                    'used once')
+        seen = set()
         for i, p in enumerate(self._parameters()):
             if not isinstance(p, Tensor): raise TypeError(f'parameter {i} in params is a {type(p).__name__} and not a tensor')
+            if not p.is_floating_point(): raise TypeError(f'parameter {i} in params holds {p.dtype}, where floats are needed')
             if not p.is_leaf: raise ValueError(f'parameter {i} in params is no leaf: it was computed, and gets no gradient')
-            if ids.count(id(p)) > 1: raise ValueError(f'parameter {i} in params is given twice, and would be stepped twice')
+            if id(p) in seen: raise ValueError(f'parameter {i} in params is given twice, and would be stepped twice')
+            seen.add(id(p))
 
     def _parameters(self) -> list[Tensor]: return [p for group in self.param_groups for p in group['params']]
 
@@ -91,7 +96,8 @@ class Optimizer:
         numbers = [i for group in saved for i in group['params']]
         check(state_dict['state'].keys() <= set(numbers), f'its groups lack parameters {state_dict["state"].keys() - numbers}')
         for i, p in zip(numbers, self._parameters()):
-            if kept := state_dict['state'].get(i): # the count stays a float32 on the CPU, as in PyTorch
+            kept = {name: value for name, value in state_dict['state'].get(i, {}).items() if value is not None}
+            if kept: # the count stays a float32 on the CPU, as in PyTorch
                 ours = {name: torch.tensor(0.) if name == 'step' else p for name in self.state_names}
                 check(shapes(kept) == shapes(ours), f'it has {shapes(kept)} for parameter {i}, and here it is {shapes(ours)}')
                 state[p] = {name: value.detach().to(ours[name], copy=True) for name, value in kept.items()}
@@ -160,11 +166,12 @@ class AdamW(Optimizer):
 # %% ../nbs/04_optim.ipynb #4ca5cb08
 @torch.no_grad()
 def clip_grad_norm_(
-    parameters: Iterable[Tensor], # those without a gradient are passed over
+    parameters: Tensor | Iterable[Tensor], # those without a gradient are passed over
     max_norm: float, # the largest norm that is let through
 ) -> Tensor: # scalar: the norm before
     "Scale the gradients to a joint norm of at most `max_norm` (Pascanu et al. 2013). Raises `ValueError` if that is below 0."
     if not max_norm >= 0: raise ValueError(f'max_norm is {max_norm}: it must be 0 or more')
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     grads = [p.grad for p in parameters if p.grad is not None]
     if not grads: return torch.tensor(0.)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
@@ -172,11 +179,15 @@ def clip_grad_norm_(
     return norm
 
 # %% ../nbs/04_optim.ipynb #7b5ac7c8
+def _checked(progress: float) -> float:
+    if not 0 <= progress <= 1: raise ValueError(f'progress is {progress}: it runs from 0 to 1')
+    return progress
+
 def constant_lr(
     progress: float, # share of the training that is done, in `[0, 1]`
 ) -> float: # factor of the base rate
     "The factor 1 from start to end. Raises `ValueError` for progress outside `[0, 1]`, as every schedule does."
-    if not 0 <= progress <= 1: raise ValueError(f'progress is {progress}: it runs from 0 to 1')
+    _checked(progress)
     return 1.
 
 # %% ../nbs/04_optim.ipynb #d9ff7bda
@@ -186,7 +197,7 @@ def linear_lr(
     end: float = 0., # factor at the end
 ) -> float: # factor of the base rate
     "The factor on a straight line from `start` to `end`."
-    return start + (end - start) * progress * constant_lr(progress)
+    return start + (end - start) * _checked(progress)
 
 # %% ../nbs/04_optim.ipynb #9f100708
 def step_lr(
@@ -196,7 +207,7 @@ def step_lr(
 ) -> float: # factor of the base rate
     "A staircase that goes down. Raises `ValueError` for `every` of 0 or below."
     if not every > 0: raise ValueError(f'every is {every}: it must be above 0')
-    return gamma ** math.floor(linear_lr(progress, 0., 1.) / every * (1 + 1e-9)) # 0.3 / 0.1 is 2.9999999999999996
+    return gamma ** math.floor(_checked(progress) / every * (1 + 1e-9)) # 0.3 / 0.1 is 2.9999999999999996
 
 # %% ../nbs/04_optim.ipynb #99062c62
 def exponential_lr(
@@ -205,7 +216,7 @@ def exponential_lr(
 ) -> float: # factor of the base rate
     "From 1 to `end`: each step loses the same share of the rate. Raises `ValueError` for `end` of 0 or below."
     if not end > 0: raise ValueError(f'end is {end}: it must be above 0, which this curve never reaches')
-    return end ** linear_lr(progress, 0., 1.)
+    return end ** _checked(progress)
 
 # %% ../nbs/04_optim.ipynb #96135492
 def cosine_lr(
@@ -213,7 +224,7 @@ def cosine_lr(
     end: float = 0., # factor at the end
 ) -> float: # factor of the base rate
     "From 1 to `end` along half a wave of the cosine, level at both ends (Loshchilov and Hutter 2017)."
-    return end + (1 - end) * (1 + math.cos(math.pi * linear_lr(progress, 0., 1.))) / 2
+    return end + (1 - end) * (1 + math.cos(math.pi * _checked(progress))) / 2
 
 # %% ../nbs/04_optim.ipynb #5f4e5e2d
 def warmup_lr(

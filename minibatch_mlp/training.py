@@ -8,6 +8,7 @@ __all__ = ['accuracy', 'report', 'train_epoch', 'fit']
 # %% ../nbs/02_training.ipynb #ccaad06a
 import math
 from collections.abc import Callable, Iterator
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def report(
 
 # %% ../nbs/02_training.ipynb #ccd54ada
 def _check_whole(name: str, value: int, least: int = 1) -> None:
-    if type(value) is not int or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f'{name} is {value!r}: it must be a whole number of at least {least}')
 
 def _check_lr(lr: float) -> None:
