@@ -119,7 +119,8 @@ def _command(func: Callable) -> Callable[[], None]:
         except BrokenPipeError: # the reader of our output has gone, so Python must not flush it at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _fail(parser.prog, 'nobody reads the output any more', 1)
-        except (ValueError, OSError, RuntimeError, pickle.UnpicklingError, FloatingPointError, MemoryError) as error:
+        except (ValueError, OSError, RuntimeError, pickle.UnpicklingError, FloatingPointError, MemoryError,
+                AssertionError) as error: # the last is how PyTorch says that it was built without CUDA
             _fail(parser.prog, error or type(error).__name__, 1)
     return run
 
@@ -128,7 +129,7 @@ def _save_picture(path: Path, learn: Learner, x: Tensor, y: Tensor) -> None:
     "Draw the history, and some wrong answers on `x`."
     from matplotlib.figure import Figure # pyplot would look for a screen
 
-    answers = learn.predict(x).argmax(dim=1)
+    answers = learn.predict(x).argmax(dim=1).cpu()
     wrong = (answers != y).nonzero()[:20, 0].tolist()
     figure = Figure(figsize=(9, 6), layout='constrained')
     curves, digits = figure.subfigures(2, height_ratios=(3, 2.2))
@@ -202,8 +203,8 @@ def mlp_train(
     number of threads. Raises what `load_mnist` and `Learner.fit` raise, and `ValueError` for settings that contradict each
     other or, with `resume`, the run. Interrupted, it saves what it has, and passes `KeyboardInterrupt` on."""
     folder = Path(out)
-    files = [folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html', 'checkpoint.pt')]
-    weights, table, picture, page, checkpoint = files
+    weights, table, picture, page, checkpoint = (
+        folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html', 'checkpoint.pt'))
     settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=list(layer_sizes(hidden)), opt=opt, schedule=schedule,
                     momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
                     data=data and str(data), threads=threads, device=device)
@@ -215,7 +216,9 @@ def mlp_train(
     try:
         if resume: learn.resume(checkpoint)
         else: learn.fit(settings['epochs'], settings['lr'])
-    except KeyboardInterrupt: trouble = KeyboardInterrupt(f'interrupted in epoch {learn.epoch + 1}; --resume goes on')
+    except KeyboardInterrupt:
+        trouble = KeyboardInterrupt(f'interrupted in epoch {learn.epoch + 1}; --resume goes on')
+        if not learn.history: raise trouble from None
     except (FloatingPointError, BrokenPipeError) as error:
         if not learn.history: raise # the weights are next to untrained, and not worth an earlier run's
         trouble = error

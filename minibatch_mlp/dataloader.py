@@ -279,7 +279,8 @@ class DataLoader:
         # PyTorch draws a seed before the order, but for persistent workers only once. Theirs leads to the next ones here.
         self._seed = _draw_seed(self.generator if first else torch.Generator().manual_seed(self._seed))
         for _ in islice(order, self._epoch['batches']): pass # what was handed out is drawn again, and not fetched
-        ahead = list(islice(order, self.num_workers * self.prefetch_factor or int(resume))) # at least one, to draw the order
+        from_global = resume and len(found) == 1 # then the order must be drawn now, before the global generator is put back
+        ahead = list(islice(order, self.num_workers * self.prefetch_factor or int(from_global)))
         if resume: self._set_states(found)
         return self._batches(self._epoch, chain(ahead, order), self._seed)
 

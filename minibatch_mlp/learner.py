@@ -97,7 +97,11 @@ def _set_random_state(state: dict, loaders: Iterable) -> None:
 
 # %% ../nbs/06_learner.ipynb #adf2aa50
 _format = 'minibatch_mlp Learner 1' # what a checkpoint calls itself
-_place = 'epoch', 'batch', 'step', 'first', 'epochs', 'base_lrs' # where a fit stands
+_place = 'epoch', 'batch', 'step', 'first', 'epochs', 'base_lrs', 'batches' # where a fit stands
+
+def _length(dl: Iterable) -> int | None:
+    try: return len(dl)
+    except TypeError: return None # a generator, or a PyTorch loader of an iterable data set
 
 class Learner:
     "A model, its data, its loss and its optimiser, and the loop that trains it and tells callbacks of every event."
@@ -115,20 +119,27 @@ class Learner:
             raise TypeError(f'dls must be a pair of iterables, DataLoaders(train, valid), not {type(dls).__name__}')
         self.dls = DataLoaders(*dls)
         for name, dl in self.dls._asdict().items():
-            if hasattr(dl, '__len__') and not len(dl): raise ValueError(f'dls.{name} is empty: it has no batch')
+            if _length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
         for cb in cbs:
             if not isinstance(cb, Callback): raise TypeError(f'{cb!r} in cbs is no Callback: give an object of a subclass')
         self.model, self.loss_func, self.opt_func, self.metrics = model, loss_func, opt_func, list(metrics)
         if not self._parameters(): raise ValueError('model lists no parameters: there is nothing to train')
+        names = self._names
+        if None in names or len({*names}) < len(names):
+            raise ValueError(f'metrics need a __name__ each that no other has: with the loss, the names are {names}')
         self._use([KeepFinite(), *cbs])
         self.opt, self.history = None, [] # the optimiser is made by the first fit
         self.epoch = self.batch = self.step = 0 # epochs done; batches of this epoch and of all, with the one at work
         self.first = self.epochs = 0 # the epoch that this fit began with, and how many it has
-        self.base_lrs, self.train_loss, self.training, self.begun, self.xb = [], _Mean(), False, None, None
+        self.base_lrs, self.train_loss, self.training, self.begun, self._resumed = [], _Mean(), False, None, None
+        self.xb = self.yb = self.preds = self.loss = None # of the batch at work
 
     def __repr__(self) -> str: return f'Learner({type(self.model).__name__}, {self.epoch} epochs done)'
 
     def _parameters(self) -> list[Tensor]: return list(self.model.parameters())
+
+    @property
+    def _names(self) -> list[str | None]: return ['loss', *(getattr(metric, '__name__', None) for metric in self.metrics)]
 
     # The loop
     def _use(self, cbs: Iterable[Callback]) -> None:
@@ -169,10 +180,17 @@ class Learner:
         self._new_epoch()
         self._run()
 
-    def _run(self) -> None: self._do('fit', self._epochs_left) # to the end of the fit, from wherever it is
+    def _run(self, resumed: dict | None = None) -> None: # to the end of the fit, from wherever it is
+        self._resumed = resumed
+        self._do('fit', self._epochs_left)
+
+    def _forget_draws(self) -> None: # what callbacks have drawn again since they were resumed, before they are where they were
+        if self._resumed: _set_random_state(self._resumed, self.dls)
 
     def _epochs_left(self) -> None:
+        self._forget_draws()
         while (epoch := self.epoch) < self.first + self.epochs:
+            self.model.train()
             self._do('epoch', self._one_epoch)
             if self.epoch == epoch: self._new_epoch(done=1) # it was skipped
 
@@ -182,8 +200,8 @@ class Learner:
             if hasattr(dl, 'start_over'): dl.start_over() # the last epoch may have been left early
 
     def _one_epoch(self) -> None:
-        self.model.train()
-        self.training = True
+        if self.batch: self._forget_draws()
+        self.training, self._resumed = True, None
         for batch in self._batches_left():
             self._take(batch)
             self.batch, self.step = self.batch + 1, self.step + 1
@@ -220,40 +238,48 @@ class Learner:
         now = _random_state(self.dls)
         _set_random_state(self.begun, self.dls) # go through the epoch again, as far as it had come
         batches = iter(self.dls.train)
-        for _ in range(self.batch): next(batches)
+        for _ in range(self.batch): next(batches, None)
         _set_random_state(now, self.dls)
         return batches
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
         "Evaluation mode and no gradients, for the length of a `with` block."
-        mode, training, self.training = self.model.training, self.training, False
+        before = {name: getattr(self, name) for name in ('training', 'xb', 'yb', 'preds', 'loss')}
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.training = False
         try:
             with torch.no_grad(): yield self.model.eval()
         finally:
-            self.model.train(mode)
-            self.training = training
+            vars(self).update(before) # a callback may have asked in the middle of a batch
+            for module, mode in modes: module.training = mode
 
     def validate(
         self,
         dl: Iterable | None = None, # batches; `None` is `dls.valid`
     ) -> dict[str, float]: # `valid_loss` and the metrics
-        "The mean loss and metrics over all rows, whatever the sizes of the batches. Without data it is empty."
+        """The mean loss and metrics over all rows, whatever the sizes of the batches. Without `dls.valid` it is empty.
+
+        Raises `ValueError` if there is no batch, and `TypeError` for a metric that returns no number."""
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
-        means = {name: _Mean() for name in ('loss', *(metric.__name__ for metric in self.metrics))}
+        if dl is self.dls.train: dl = copy.copy(dl) # it may be in the middle of an epoch, and must keep its place
+        means = [_Mean() for _ in self._names]
         def measure():
             self._forward()
-            for name, value in zip(means, (self.loss, *(metric(self.preds, self.yb) for metric in self.metrics)), strict=True):
-                try: means[name].add(float(value), len(self.yb))
+            values = self.loss, *(metric(self.preds, self.yb) for metric in self.metrics)
+            for name, mean, value in zip(self._names, means, values):
+                try: mean.add(float(value), len(self.yb))
                 except (TypeError, ValueError, RuntimeError):
                     raise TypeError(f'{name} returned {value!r}, where a number is needed') from None
         def all_batches():
+            batch = None
             for batch in dl:
                 self._take(batch)
                 self._do('batch', measure)
+            if batch is None: raise ValueError('the validation got no batch: can dls.valid be gone through again?')
         with self._evaluating(): self._do('validate', all_batches)
-        return {f'valid_{name}': mean.value for name, mean in means.items()}
+        return {f'valid_{name}': mean.value for name, mean in zip(self._names, means)}
 
     def predict(
         self,
@@ -266,7 +292,7 @@ class Learner:
 
     # Where the fit stands
     @property
-    def batches(self) -> int | None: return len(self.dls.train) if hasattr(self.dls.train, '__len__') else None
+    def batches(self) -> int | None: return _length(self.dls.train)
 
     @property
     def progress(self) -> float:
@@ -285,34 +311,40 @@ class Learner:
         "All that the rest of the run depends on, as plain data and tensors. They share memory with the learner's."
         return {'format': _format, 'model': self.model.state_dict(), 'opt': self.opt and self.opt.state_dict(),
                 'grads': [p.grad for p in self._parameters()], # some wait for a step where batches are accumulated
-                'history': self.history, 'place': {name: getattr(self, name) for name in _place}, 'begun': self.begun,
+                'place': {name: getattr(self, name) for name in _place}, 'history': self.history, 'begun': self.begun,
                 'train_loss': vars(self.train_loss), 'random': _random_state(self.dls),
                 'dls': [dl.state_dict() if hasattr(dl, 'state_dict') else None for dl in self.dls],
-                'cbs': [[type(cb).__name__, cb.state_dict()] for cb in self.cbs]}
+                'cbs': [[type(cb).__name__, kept] for cb in self.cbs if (kept := cb.state_dict()) or cb.in_lr_find]}
 
     def load_state_dict(self, state: Mapping) -> None:
         "Take over `state`, wholly or not at all. Raises `ValueError` if it does not fit."
         before, opt = copy.deepcopy(self.state_dict()), self.opt
         try: self._restore(copy.deepcopy(state))
-        except Exception as error:
+        except BaseException as error:
             self.opt = opt
             self._restore(before)
+            if not isinstance(error, Exception): raise # Ctrl-C
             raise ValueError(f'the checkpoint does not fit this learner: {error}') from error
 
     def _restore(self, state: Mapping) -> None:
+        if (batches := state['place']['batches']) != self.batches:
+            raise ValueError(f'its epochs have {batches} batches, and here they have {self.batches}')
         self.model.load_state_dict(state['model'])
-        if state['opt']:
-            self.opt = self.opt or self.opt_func(self._parameters())
+        self.opt = state['opt'] and (self.opt or self.opt_func(self._parameters()))
+        if self.opt:
             self.opt.load_state_dict(state['opt'])
+            missing = {*self.opt.defaults}.difference(*self.opt.param_groups)
+            if missing: raise ValueError(f'it is of another optimiser, without {", ".join(sorted(missing))}')
         for p, grad in zip(self._parameters(), state['grads'], strict=True): p.grad = None if grad is None else grad.to(p)
         saved = list(state['cbs'])
         for cb in self.cbs: # each takes the first state of its class that is left
             i = next((i for i, (name, _) in enumerate(saved) if name == type(cb).__name__), None)
             if i is not None: cb.load_state_dict(saved.pop(i)[1])
         self.history, self.train_loss, self.begun = state['history'], _Mean(**state['train_loss']), state['begun']
-        for name in _place: setattr(self, name, state['place'][name])
+        for name in _place[:-1]: setattr(self, name, state['place'][name])
         _set_random_state(state['random'], self.dls)
         for dl, kept in zip(self.dls, state['dls'], strict=True):
+            if (kept is None) == hasattr(dl, 'load_state_dict'): raise ValueError('its loaders are of other kinds')
             if kept is not None: dl.load_state_dict(kept)
 
     def save(
@@ -321,19 +353,27 @@ class Learner:
         keep_previous: bool = False, # whether a file that is there stays, as `path` with `.previous` behind it
     ) -> None:
         "Write a checkpoint, whole or not at all. Call it between batches, as a callback does."
-        _write_whole(path, lambda temporary: torch.save(self.state_dict(), temporary), keep_previous)
+        def write(temporary):
+            torch.save(self.state_dict(), temporary)
+            torch.load(temporary, mmap=True, weights_only=True) # what could not be read is an error now, and not after a kill
+        _write_whole(path, write, keep_previous)
 
     def load(self, path: str | Path): # file that `save` wrote; the previous one is taken if it is damaged
-        "Take over a checkpoint, wholly or not at all. Raises `ValueError` if it is damaged or does not fit."
+        """Take over a checkpoint, wholly or not at all. The weights are the last ones, also where `EarlyStopping` has better.
+
+        Raises `ValueError` if it is damaged or does not fit."""
         self.load_state_dict(_read_checkpoint(path))
+        if self.opt: self.scale_lr(1.) # a schedule may have been at work
 
     def resume(self, path: str | Path): # file that `save` wrote; the previous one is taken if it is damaged
-        "Take over a checkpoint and go on with its fit as if it had never stopped. Raises what `load` and `fit` raise."
+        """Take over a checkpoint and go on with its fit as if it had never stopped. Raises what `load` and `fit` raise.
+
+        One loader cannot be gone on with to the same bits: PyTorch's with persistent workers, which draws its seed once."""
         state = _read_checkpoint(path)
-        saved, ours = ([name for name, kept in cbs if kept] for cbs in (state['cbs'], self.state_dict()['cbs']))
+        saved, ours = ([name for name, _ in cbs] for cbs in (state['cbs'], self.state_dict()['cbs']))
         if saved != ours: raise ValueError(f'{path} was made with the callbacks {saved}, and this learner has {ours}')
         self.load_state_dict(state)
-        self._run()
+        self._run(state['random'])
 
     def lr_find(
         self,
@@ -358,15 +398,16 @@ class Learner:
         "Write `history` as a table with a row for each epoch."
         def write(temporary):
             with temporary.open('w', newline='') as file:
-                writer = csv.DictWriter(file, self.history[0] if self.history else ['epoch'])
+                writer = csv.DictWriter(file, dict.fromkeys(['epoch', *(name for row in self.history for name in row)]))
                 writer.writeheader()
                 writer.writerows(self.history)
         _write_whole(path, write)
 
     def plot_history(self, axes: Sequence | None = None): # matplotlib axes, one for the losses and one for each metric
-        "Draw `history`: the losses, and each metric. Returns the axes."
+        "Draw `history`: the losses, and each metric. Returns the axes. Raises `ValueError` if there is nothing to draw yet."
         import matplotlib.pyplot as plt
 
+        if not self.history: raise ValueError('history is empty: no epoch is done yet')
         names = [name for name in self.history[0] if name != 'epoch']
         panels = [[name for name in names if name.endswith('_loss')], *([name] for name in names if not name.endswith('_loss'))]
         if axes is None: axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False)[1][0]
@@ -388,16 +429,18 @@ class Learner:
             self._restore(before) # the loader had begun an epoch
         count = lambda model: f'{sum(p.numel() for p in model.parameters()):,}'
         def watched(name, layer, forward):
-            def run(*args):
-                result = forward(*args)
-                rows.append((name, type(layer).__name__, f'[{", ".join(["N", *map(str, result.shape[1:])])}]', count(layer)))
+            def run(*args, **kwargs):
+                result = forward(*args, **kwargs)
+                shape = ', '.join(['N', *map(str, result.shape[1:])]) if isinstance(result, Tensor) else '...'
+                rows.append((name, type(layer).__name__, f'[{shape}]', count(layer)))
                 return result
             return run
-        layers = [(name, layer) for name, layer in self.model.named_modules() if name and not list(layer.children())]
-        for name, layer in layers: layer.__dict__['forward'] = watched(name, layer, layer.forward)
-        try: self.predict(xb[:1])
+        layers = [(name, layer) for name, layer in self.model.named_modules() if not list(layer.children())]
+        for name, layer in layers: vars(layer)['forward'] = watched(name, layer, layer.forward) # hides that of the class
+        try:
+            with self._evaluating(): self.model(xb[:1].to(self._parameters()[0].device))
         finally:
-            for _, layer in layers: del layer.__dict__['forward']
+            for _, layer in layers: del vars(layer)['forward']
         rows.append(('in all', '', '', count(self.model)))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return '\n'.join('  '.join(f'{cell:{"<<<>"[i]}{widths[i]}}' for i, cell in enumerate(row)) for row in rows)
@@ -410,20 +453,19 @@ class KeepFinite(Callback):
     finite."""
     order, good = -20, None
 
-    def _keep(self, learn: Learner, step: int) -> None:
+    def _keep(self, learn: Learner, step: int, when: str) -> None:
+        finite = all(p.isfinite().all() for p in learn.model.parameters())
+        if not finite: self._stop(learn, f'a weight is infinite or nan {when}')
         self.step, self.good = step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
 
-    def before_fit(self, learn: Learner) -> None: self._keep(learn, learn.step)
+    def before_fit(self, learn: Learner) -> None: self._keep(learn, learn.step, 'at the start')
 
     def after_loss(self, learn: Learner) -> None:
-        if not math.isfinite(loss := learn.loss.item()):
-            where = f'at batch {learn.batch}' if learn.training else 'in the validation'
-            self._stop(learn, f'the loss became {loss} {where} of epoch {learn.epoch + 1}')
-        if learn.training and learn.step % 100 == 0: self._keep(learn, learn.step - 1)
+        when = f'{f"at batch {learn.batch}" if learn.training else "in the validation"} of epoch {learn.epoch + 1}'
+        if not math.isfinite(loss := learn.loss.item()): self._stop(learn, f'the loss became {loss} {when}')
+        if learn.training and learn.step % 100 == 0: self._keep(learn, learn.step - 1, when)
 
-    def after_epoch(self, learn: Learner) -> None:
-        if all(p.isfinite().all() for p in learn.model.parameters()): return
-        self._stop(learn, f'a weight became infinite or nan in epoch {learn.epoch}')
+    def after_epoch(self, learn: Learner) -> None: self._keep(learn, learn.step, f'after epoch {learn.epoch}')
 
     def _stop(self, learn: Learner, what: str) -> None:
         if self.good is None: return # `validate` by itself has nothing to go back to
@@ -477,7 +519,10 @@ class Progress(Callback):
 # %% ../nbs/06_learner.ipynb #ffcd998c
 class Schedule(Callback):
     "Sets the learning rate of every batch to `schedule(progress)` times that of the fit."
-    def __init__(self, schedule: Callable): self.schedule = schedule # takes the progress of the fit, in `[0, 1]`, to a factor
+    kept = 'name', # so that a run is not resumed without it
+
+    def __init__(self, schedule: Callable): # takes the progress of the fit, in `[0, 1]`, to a factor
+        self.schedule, self.name = schedule, getattr(schedule, '__name__', '')
 
     def before_batch(self, learn: Learner) -> None:
         if learn.training: learn.scale_lr(self.schedule(learn.progress))
@@ -501,8 +546,10 @@ class _Best(Callback):
     def improved(self, learn: Learner) -> bool:
         row = learn.history[-1]
         if self.monitor not in row: raise ValueError(f'monitor is {self.monitor!r}, and the history has {", ".join(row)}')
-        before, self.best = self.best, self.better(row[self.monitor], row[self.monitor] if self.best is None else self.best)
-        return self.best != before
+        value, best = row[self.monitor], self.best
+        improved = best is None or value != best and self.better(value, best) == value # `nan` equals nothing
+        if improved: self.best = value
+        return improved
 
 # %% ../nbs/06_learner.ipynb #ff39dec8
 class EarlyStopping(_Best):
@@ -515,6 +562,7 @@ class EarlyStopping(_Best):
         patience: int = 3, # epochs without improvement after which the fit ends
         better: Callable = min, # `min` or `max`
     ):
+        _check_whole('patience', patience)
         super().__init__(monitor, better)
         self.patience, self.waited, self.weights = patience, 0, None
 
@@ -537,17 +585,19 @@ class Accumulate(Callback):
     the loader has a length."""
     in_lr_find, kept = True, ('waiting', 'rows')
 
-    def __init__(self, batches: int): self.batches, self.waiting, self.rows = batches, 0, 0 # how many make a step
+    def __init__(self, batches: int): # how many make a step
+        _check_whole('batches', batches)
+        self.batches, self.waiting, self.rows = batches, 0, 0
 
     def before_fit(self, learn: Learner) -> None:
         if learn.starts: self.waiting = self.rows = 0
 
     def before_backward(self, learn: Learner) -> None: self.mean, learn.loss = learn.loss, learn.loss * len(learn.yb)
 
-    def after_backward(self, learn: Learner) -> None: learn.loss = self.mean
+    def after_backward(self, learn: Learner) -> None: learn.loss, self.rows = self.mean, self.rows + len(learn.yb)
 
     def before_step(self, learn: Learner) -> None:
-        self.waiting, self.rows = self.waiting + 1, self.rows + len(learn.yb)
+        self.waiting += 1
         if self.waiting < self.batches and learn.batch != learn.batches: raise SkipStep
         for p in learn.model.parameters():
             if p.grad is not None: p.grad /= self.rows
@@ -562,8 +612,9 @@ class ShiftImages(Callback):
 
     def before_batch(self, learn: Learner) -> None:
         if not learn.training: return
-        side, shifts = math.isqrt(learn.xb.shape[1]), torch.randint(-self.pixels, self.pixels + 1, (2,)).tolist()
-        learn.xb = learn.xb.unflatten(1, (side, side)).roll(shifts, (1, 2)).flatten(1)
+        shape, shifts = learn.xb.shape, torch.randint(-self.pixels, self.pixels + 1, (2,)).tolist()
+        pictures = learn.xb if len(shape) > 2 else learn.xb.unflatten(1, (math.isqrt(shape[1]), -1))
+        learn.xb = pictures.roll(shifts, (-2, -1)).reshape(shape)
 
 # %% ../nbs/06_learner.ipynb #a5582024
 class ToDevice(Callback):
@@ -602,8 +653,8 @@ class LRFinder(Callback):
         learn.scale_lr(self.growth ** len(self.losses))
 
     def after_loss(self, learn: Learner) -> None:
-        loss = learn.loss.item()
-        if not loss < 4 * min(self.losses, default=math.inf): raise StopFit # `nan` is not below anything
+        loss, best = learn.loss.item(), min(self.losses, default=math.inf)
+        if not loss < best + 3 * abs(best): raise StopFit # `nan` is not below anything
         self.lrs.append(learn.opt.param_groups[0]['lr'])
         self.losses.append(loss)
 
@@ -640,7 +691,7 @@ def _write_whole(path: str | Path, write: Callable[[Path], Any], keep_previous: 
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         write(temporary)
-        with temporary.open('rb') as file: os.fsync(file.fileno())
+        with temporary.open('rb+') as file: os.fsync(file.fileno())
         if keep_previous and path.exists(): os.replace(path, _previous(path))
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
@@ -661,8 +712,10 @@ class Checkpoint(_Best):
     ):
         super().__init__(monitor, better)
         self.path, self.every = path, every
+        if monitor: self.kept, self.order = ('best',), 89 # before one of the last epoch, which keeps the best value as well
 
     def before_fit(self, learn: Learner) -> None:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         if learn.starts and self.monitor is None: learn.save(self.path, keep_previous=True) # or an old file is taken for it
 
     def after_batch(self, learn: Learner) -> None:
@@ -670,8 +723,6 @@ class Checkpoint(_Best):
 
     def after_epoch(self, learn: Learner) -> None:
         if self.monitor is None or self.improved(learn): learn.save(self.path, keep_previous=True)
-
-    def state_dict(self) -> dict: return {'best': self.best} if self.monitor else {}
 
 # %% ../nbs/06_learner.ipynb #a695abff
 def _read_checkpoint(path: str | Path) -> dict:
