@@ -42,7 +42,7 @@ class DataLoaders(NamedTuple):
 class StopFit(Exception): "Raise it in a callback to end the fit here."
 class SkipEpoch(Exception): "Raise it in a callback to leave out the rest of this epoch."
 class SkipStep(Exception): "Raise it in `before_step` to leave the weights alone for now, and to keep the gradients."
-class SkipBatch(Exception): "Raise it in a callback to leave out the rest of this batch."
+class SkipBatch(Exception): "Raise it in a callback to leave out the rest of this batch. Gradients that are there stay."
 
 _skips = {'fit': StopFit, 'epoch': SkipEpoch, 'validate': (), # the parts of the loop, and what leaves out the rest of each
           'batch': SkipBatch, 'loss': (), 'backward': (), 'step': SkipStep}
