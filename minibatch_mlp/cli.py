@@ -70,7 +70,7 @@ def load_mlp(
 def _number(kind: type, least: int, limit: float, what: str) -> Callable[[str], Any]:
     "A function that reads a number from `least` to below `limit`, and raises `ArgumentTypeError` for anything else."
     def number(text):
-        try: value = kind(text)
+        try: value = kind(str(text))
         except ValueError: value = -1
         if not least <= value < limit: raise ArgumentTypeError(f'{text!r} is no {what}')
         return value

@@ -85,8 +85,7 @@ class BatchSampler:
         batch_size: int, # how many make a batch; the last may be shorter
         drop_last: bool = False, # leave out a last batch that is short
     ):
-        _check_whole('batch_size', batch_size)
-        self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
+        self.sampler, self.batch_size, self.drop_last = sampler, _check_whole('batch_size', batch_size), drop_last
     def __len__(self) -> int: return (len(self.sampler) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
     def __iter__(self) -> Iterator[list[int]]:
         indices = iter(self.sampler)
@@ -194,6 +193,7 @@ class _Workers:
             if sys.platform != 'win32': # half a message may not take longer either
                 limit = struct.pack('ll', math.ceil(self.timeout), 0)
                 with socket.socket(fileno=os.dup(pipe.fileno())) as end:
+                    end.setblocking(True) # whatever `socket.setdefaulttimeout` says
                     for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO): end.setsockopt(socket.SOL_SOCKET, way, limit)
             self.pipes.append(pipe)
             self.processes.append(process)
@@ -254,20 +254,26 @@ class DataLoader:
     ):
         if not length_hint(dataset, 1): raise ValueError('data set is empty: the length of dataset is 0')
         if not timeout > 0: raise ValueError(f'timeout is {timeout!r}: it must be a number of seconds above 0')
-        _check_whole('num_workers', num_workers, 0)
-        _check_whole('prefetch_factor', prefetch_factor)
+        self.num_workers, self.timeout = _check_whole('num_workers', num_workers, 0), timeout
+        self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
         if shuffle and sampler is not None: raise ValueError(f'shuffle is {shuffle} and sampler is {sampler}: give only one')
         if batch_sampler is None:
             if sampler is None: sampler = RandomSampler(dataset, generator) if shuffle else SequentialSampler(dataset)
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            batch_size = batch_sampler.batch_size
         elif batch_size != 1 or shuffle or drop_last or sampler is not None:
             raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size, shuffle, sampler and '
                              f'drop_last, which are {batch_size}, {shuffle}, {sampler} and {drop_last}')
         else: batch_size = None
         self.dataset, self.batch_sampler, self.batch_size, self.sampler = dataset, batch_sampler, batch_size, sampler
-        self.num_workers, self.collate_fn, self.drop_last, self.generator = num_workers, collate_fn, drop_last, generator
-        self.prefetch_factor, self.persistent_workers, self.timeout = prefetch_factor, persistent_workers, timeout
+        self.collate_fn, self.drop_last, self.generator = collate_fn, drop_last, generator
+        self.persistent_workers = persistent_workers
         self._workers, self._seed, self._epoch, self._resume = None, None, None, False
+
+    def __copy__(self) -> 'DataLoader': # with a place and with workers of its own
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _workers=None, _epoch=None, _resume=False)
+        return other
 
     def __len__(self) -> int: return len(self.batch_sampler)
 
@@ -279,9 +285,10 @@ class DataLoader:
         # PyTorch draws a seed before the order, but for persistent workers only once. Theirs leads to the next ones here.
         self._seed = _draw_seed(self.generator if first else torch.Generator().manual_seed(self._seed))
         for _ in islice(order, self._epoch['batches']): pass # what was handed out is drawn again, and not fetched
-        from_global = resume and len(found) == 1 # then the order must be drawn now, before the global generator is put back
-        ahead = list(islice(order, self.num_workers * self.prefetch_factor or int(from_global)))
-        if resume: self._set_states(found)
+        # saved before the first batch: the order was still to be drawn from the global generator, and is drawn now
+        undrawn = resume and len(found) == 1 and not (self._epoch['batches'] or self.num_workers)
+        ahead = list(islice(order, self.num_workers * self.prefetch_factor or int(undrawn)))
+        if resume and not undrawn: self._set_states(found)
         return self._batches(self._epoch, chain(ahead, order), self._seed)
 
     def _batches(self, epoch: dict, order: Iterator, seed: int) -> Iterator:

@@ -170,8 +170,7 @@ class Learner:
 
         Raises `ValueError` for arguments that cannot be meant and for data without batches, and `FloatingPointError` if
         the loss is no longer finite; model and optimiser are then as they last were with a loss that was."""
-        _check_whole('epochs', epochs)
-        if lr is not None: _check_lr(lr)
+        epochs, lr = _check_whole('epochs', epochs), None if lr is None else _check_lr(lr)
         self.opt = self.opt or self.opt_func(self._parameters())
         self.opt.zero_grad()
         for group in self.opt.param_groups: group['lr'] = group['lr'] if lr is None else lr
@@ -263,7 +262,7 @@ class Learner:
         Raises `ValueError` if there is no batch, and `TypeError` for a metric that returns no number."""
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
-        if dl is self.dls.train: dl = copy.copy(dl) # it may be in the middle of an epoch, and must keep its place
+        if dl is self.dls.train and hasattr(dl, 'start_over'): dl = copy.copy(dl) # it must keep its place
         means = [_Mean() for _ in self._names]
         def measure():
             self._forward()
@@ -449,8 +448,7 @@ class Learner:
 class KeepFinite(Callback):
     """Ends a fit with `FloatingPointError` when the loss or a weight is no longer finite, and goes back to what worked.
 
-    Every learner has one. It copies model and optimiser when a fit begins, and every 100 batches, after a loss that was
-    finite."""
+    Every learner has one. It copies model and optimiser when a fit begins, after each epoch, and every 100 batches."""
     order, good = -20, None
 
     def _keep(self, learn: Learner, step: int, when: str) -> None:
@@ -562,9 +560,8 @@ class EarlyStopping(_Best):
         patience: int = 3, # epochs without improvement after which the fit ends
         better: Callable = min, # `min` or `max`
     ):
-        _check_whole('patience', patience)
         super().__init__(monitor, better)
-        self.patience, self.waited, self.weights = patience, 0, None
+        self.patience, self.waited, self.weights = _check_whole('patience', patience), 0, None
 
     def before_fit(self, learn: Learner) -> None:
         if learn.starts: self.best, self.waited, self.weights = None, 0, None
@@ -586,8 +583,7 @@ class Accumulate(Callback):
     in_lr_find, kept = True, ('waiting', 'rows')
 
     def __init__(self, batches: int): # how many make a step
-        _check_whole('batches', batches)
-        self.batches, self.waiting, self.rows = batches, 0, 0
+        self.batches, self.waiting, self.rows = _check_whole('batches', batches), 0, 0
 
     def before_fit(self, learn: Learner) -> None:
         if learn.starts: self.waiting = self.rows = 0

@@ -188,9 +188,8 @@ class Linear(Module):
         bias: bool = True, # add a learnt constant to each output?
     ):
         super().__init__()
-        _check_whole('in_features', in_features)
-        _check_whole('out_features', out_features)
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = _check_whole('in_features', in_features)
+        self.out_features = _check_whole('out_features', out_features)
         bound = 1 / math.sqrt(in_features)
         self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound)) if bias else None
@@ -241,4 +240,4 @@ class MLP(Sequential):
         if len(sizes) < 2: raise ValueError(f'sizes is {sizes}: give at least the number of inputs and of outputs')
         layers = [layer for n_in, n_out in zip(sizes, sizes[1:]) for layer in (Linear(n_in, n_out), ReLU())]
         super().__init__(*layers[:-1])
-        self.sizes = sizes
+        self.sizes = tuple(map(int, sizes))

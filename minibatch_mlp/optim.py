@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/04_optim.ipynb #9f9f25dc
-def _check_settings(settings: dict) -> None:
-    "Raise `ValueError` for a setting that no step can be made with."
+def _check_settings(settings: dict) -> dict:
+    "The settings as Python's own numbers. Raises `ValueError` for one that no step can be made with."
+    numbers = {}
     for name, value in settings.items():
         good, need = isinstance(value, Real) and 0 <= value < math.inf, 'a number that is finite and not negative'
         if name == 'betas':
@@ -27,6 +28,8 @@ def _check_settings(settings: dict) -> None:
         if name == 'nesterov':
             good, need = not value or settings['momentum'] > settings['dampening'] == 0, 'used with momentum and no dampening'
         if not good: raise ValueError(f'{name} is {value!r}: it must be {need}')
+        numbers[name] = tuple(map(float, value)) if name == 'betas' else bool(value) if name == 'nesterov' else float(value)
+    return numbers
 
 # %% ../nbs/04_optim.ipynb #73305f7b
 class Optimizer:
@@ -46,8 +49,8 @@ class Optimizer:
             if not isinstance(group, dict) or 'params' not in group: raise TypeError(f"group {i} is not a dict with 'params'")
             if unknown := group.keys() - {'params', *defaults}: raise ValueError(f'group {i} has unknown settings {unknown}')
             members = [group['params']] if isinstance(group['params'], Tensor) else list(group['params'])
-            self.param_groups.append({**defaults, **group, 'params': members})
-            _check_settings({name: self.param_groups[i][name] for name in defaults})
+            settings = {name: {**defaults, **group}[name] for name in defaults}
+            self.param_groups.append({**group, **_check_settings(settings), 'params': members})
         if not self._parameters(): raise ValueError('params is empty: model.parameters() finds no layers in a list, and can be '
                                                     'used once')
         seen = set()
@@ -235,7 +238,7 @@ def warmup_lr(
 ) -> float: # factor of the base rate
     "A line from `start` to 1, then `schedule` (Goyal et al. 2017). Raises `ValueError` for `warmup` outside `[0, 1)`."
     if not 0 <= warmup < 1: raise ValueError(f'warmup is {warmup}: it must be from 0 to below 1')
-    if progress < warmup: return linear_lr(progress / warmup, start, 1.)
+    if _checked(progress) < warmup: return linear_lr(progress / warmup, start, 1.)
     return schedule((progress - warmup) / (1 - warmup))
 
 # %% ../nbs/04_optim.ipynb #a6e22128
@@ -246,5 +249,5 @@ def one_cycle_lr(
     end: float = 1 / 250_000, # factor at the end
 ) -> float: # factor of the base rate
     "Half a wave up from `start` for the share `warmup`, half a wave down to `end` (Smith and Topin 2019)."
-    if progress < warmup: progress = warmup * (1 - cosine_lr(progress / warmup)) # bends the line of `warmup_lr` into the wave
+    if _checked(progress) < warmup: progress = warmup * (1 - cosine_lr(progress / warmup)) # bends `warmup_lr`'s line to a wave
     return warmup_lr(progress, lambda rest: cosine_lr(rest, end), warmup, start)

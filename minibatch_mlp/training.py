@@ -36,12 +36,14 @@ def report(
     print(f'{loss:.3f}, {accuracy(preds, yb):.3f}')
 
 # %% ../nbs/02_training.ipynb #ccd54ada
-def _check_whole(name: str, value: int, least: int = 1) -> None:
+def _check_whole(name: str, value: int, least: int = 1) -> int: # NumPy's numbers become Python's, which can be saved anywhere
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f'{name} is {value!r}: it must be a whole number of at least {least}')
+    return int(value)
 
-def _check_lr(lr: float) -> None:
+def _check_lr(lr: float) -> float:
     if not 0 <= lr < math.inf: raise ValueError(f'lr is {lr}: a learning rate is finite and not negative')
+    return float(lr)
 
 def _check_settings(n_inputs: int, n_labels: int, bs: int, lr: float) -> None:
     "Raise `ValueError` if these arguments of `train_epoch` cannot be meant."
