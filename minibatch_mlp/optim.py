@@ -50,7 +50,7 @@ class Optimizer:
             if unknown := group.keys() - {'params', *defaults}: raise ValueError(f'group {i} has unknown settings {unknown}')
             members = [group['params']] if isinstance(group['params'], Tensor) else list(group['params'])
             settings = {name: {**defaults, **group}[name] for name in defaults}
-            self.param_groups.append({**group, **_check_settings(settings), 'params': members})
+            self.param_groups.append({**_check_settings(settings), 'params': members})
         if not self._parameters(): raise ValueError('params is empty: model.parameters() finds no layers in a list, and can be '
                                                     'used once')
         seen = set()
