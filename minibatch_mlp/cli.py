@@ -67,34 +67,36 @@ def load_mlp(
     return model, metadata
 
 # %% ../nbs/11_cli.ipynb #abfa228f
-def _number(kind: type, least: int, limit: float, what: str) -> Callable[[str], Any]:
+def _number(name: str, kind: type, least: int, limit: float, what: str) -> Callable[[str], Any]:
     "A function that reads a number from `least` to below `limit`, and raises `ArgumentTypeError` for anything else."
     def number(text):
         try: value = kind(str(text))
         except ValueError: value = -1
         if not least <= value < limit: raise ArgumentTypeError(f'{text!r} is no {what}')
         return value
+    number.__name__ = name # what the page shows as the type
     return number
 
-positive_int = _number(int, 1, 2**31, 'whole number from 1 to 2**31 - 1')
-whole_number = _number(int, 0, 2**63, 'whole number from 0 to 2**63 - 1')
-not_negative = _number(float, 0, float('inf'), 'finite number of at least 0')
+positive_int = _number('positive_int', int, 1, 2**31, 'whole number from 1 to 2**31 - 1')
+whole_number = _number('whole_number', int, 0, 2**63, 'whole number from 0 to 2**63 - 1')
+not_negative = _number('not_negative', float, 0, float('inf'), 'finite number of at least 0')
 
 def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
     "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
     if not isinstance(sizes, (tuple, list)): sizes = str(sizes).split(',')
     return tuple(positive_int(str(size).strip()) for size in sizes)
 
-def _one_of(choices: dict) -> Callable[[str], str]: # for `--opt` and `--schedule`
+def _one_of(name: str, choices: dict) -> Callable[[str], str]: # for `--opt` and `--schedule`
     def choice(text):
         if text not in choices: raise ArgumentTypeError(f'{text!r} is none of {", ".join(choices)}')
         return text
+    choice.__name__ = name
     return choice
 
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
 _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
               'one-cycle': one_cycle_lr}
-optimizer_name, schedule_name = _one_of(_optimizers), _one_of(_schedules)
+optimizer_name, schedule_name = _one_of('optimizer_name', _optimizers), _one_of('schedule_name', _schedules)
 
 # %% ../nbs/11_cli.ipynb #a004e407
 def _fail(command: str, message: object, status: int) -> NoReturn:

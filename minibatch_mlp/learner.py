@@ -97,7 +97,7 @@ def _set_random_state(state: dict, loaders: Iterable) -> None:
 
 # %% ../nbs/06_learner.ipynb #adf2aa50
 _format = 'minibatch_mlp Learner 1' # what a checkpoint calls itself
-_place = 'epoch', 'batch', 'step', 'first', 'epochs', 'base_lrs', 'batches' # where a fit stands
+_place = 'epoch', 'batch', 'step', 'first', 'epochs', 'base_lrs' # where a fit stands
 
 def _length(dl: Iterable) -> int | None:
     try: return len(dl)
@@ -311,7 +311,7 @@ class Learner:
         return {'format': _format, 'model': self.model.state_dict(), 'opt': self.opt and self.opt.state_dict(),
                 'grads': [p.grad for p in self._parameters()], # some wait for a step where batches are accumulated
                 'place': {name: getattr(self, name) for name in _place}, 'history': self.history, 'begun': self.begun,
-                'train_loss': vars(self.train_loss), 'random': _random_state(self.dls),
+                'batches': self.batches, 'train_loss': vars(self.train_loss), 'random': _random_state(self.dls),
                 'dls': [dl.state_dict() if hasattr(dl, 'state_dict') else None for dl in self.dls],
                 'cbs': [[type(cb).__name__, kept] for cb in self.cbs if (kept := cb.state_dict()) or cb.in_lr_find]}
 
@@ -326,8 +326,8 @@ class Learner:
             raise ValueError(f'the checkpoint does not fit this learner: {error}') from error
 
     def _restore(self, state: Mapping) -> None:
-        if (batches := state['place']['batches']) != self.batches:
-            raise ValueError(f'its epochs have {batches} batches, and here they have {self.batches}')
+        if state['batches'] != self.batches:
+            raise ValueError(f'its epochs have {state["batches"]} batches, and here they have {self.batches}')
         self.model.load_state_dict(state['model'])
         self.opt = state['opt'] and (self.opt or self.opt_func(self._parameters()))
         if self.opt:
@@ -340,7 +340,7 @@ class Learner:
             i = next((i for i, (name, _) in enumerate(saved) if name == type(cb).__name__), None)
             if i is not None: cb.load_state_dict(saved.pop(i)[1])
         self.history, self.train_loss, self.begun = state['history'], _Mean(**state['train_loss']), state['begun']
-        for name in _place[:-1]: setattr(self, name, state['place'][name])
+        for name in _place: setattr(self, name, state['place'][name])
         _set_random_state(state['random'], self.dls)
         for dl, kept in zip(self.dls, state['dls'], strict=True):
             if (kept is None) == hasattr(dl, 'load_state_dict'): raise ValueError('its loaders are of other kinds')
@@ -459,9 +459,11 @@ class KeepFinite(Callback):
     def before_fit(self, learn: Learner) -> None: self._keep(learn, learn.step, 'at the start')
 
     def after_loss(self, learn: Learner) -> None:
-        when = f'{f"at batch {learn.batch}" if learn.training else "in the validation"} of epoch {learn.epoch + 1}'
-        if not math.isfinite(loss := learn.loss.item()): self._stop(learn, f'the loss became {loss} {when}')
-        if learn.training and learn.step % 100 == 0: self._keep(learn, learn.step - 1, when)
+        if not math.isfinite(loss := learn.loss.item()):
+            part = f'at batch {learn.batch}' if learn.training else 'in the validation'
+            self._stop(learn, f'the loss became {loss} {part} of epoch {learn.epoch + 1}')
+        if learn.training and learn.step % 100 == 0:
+            self._keep(learn, learn.step - 1, f'at batch {learn.batch} of epoch {learn.epoch + 1}')
 
     def after_epoch(self, learn: Learner) -> None: self._keep(learn, learn.step, f'after epoch {learn.epoch}')
 

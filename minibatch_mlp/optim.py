@@ -49,8 +49,8 @@ class Optimizer:
             if not isinstance(group, dict) or 'params' not in group: raise TypeError(f"group {i} is not a dict with 'params'")
             if unknown := group.keys() - {'params', *defaults}: raise ValueError(f'group {i} has unknown settings {unknown}')
             members = [group['params']] if isinstance(group['params'], Tensor) else list(group['params'])
-            settings = {name: {**defaults, **group}[name] for name in defaults}
-            self.param_groups.append({**_check_settings(settings), 'params': members})
+            settings = _check_settings({name: group.get(name, default) for name, default in defaults.items()})
+            self.param_groups.append({**settings, 'params': members})
         if not self._parameters(): raise ValueError('params is empty: model.parameters() finds no layers in a list, and can be '
                                                     'used once')
         seen = set()
