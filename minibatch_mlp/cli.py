@@ -8,7 +8,6 @@ __all__ = ['save_mlp', 'load_mlp', 'mlp_train', 'mlp_predict']
 # %% ../nbs/11_cli.ipynb #9c1016de
 import json
 import os
-import pickle
 import sys
 import warnings
 from argparse import ArgumentTypeError
@@ -67,36 +66,22 @@ def load_mlp(
     return model, metadata
 
 # %% ../nbs/11_cli.ipynb #abfa228f
-def _number(name: str, kind: type, least: int, limit: float, what: str) -> Callable[[str], Any]:
-    "A function that reads a number from `least` to below `limit`, and raises `ArgumentTypeError` for anything else."
+def _number(name: str, kind: type, least: int) -> Callable[[str], Any]:
+    "A function that reads a number from `least` to below 2**31. What it cannot read is a `ValueError`."
     def number(text):
-        try: value = kind(str(text))
-        except ValueError: value = -1
-        if not least <= value < limit: raise ArgumentTypeError(f'{text!r} is no {what}')
+        value = kind(text)
+        if not least <= value < 2**31: raise ArgumentTypeError(f'{text!r} is not between {least} and 2**31')
         return value
-    number.__name__ = name # what the page shows as the type
+    number.__name__ = name # what the page and argparse call it
     return number
 
-positive_int = _number('positive_int', int, 1, 2**31, 'whole number from 1 to 2**31 - 1')
-whole_number = _number('whole_number', int, 0, 2**63, 'whole number from 0 to 2**63 - 1')
-not_negative = _number('not_negative', float, 0, float('inf'), 'finite number of at least 0')
-
-def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
-    "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
-    if not isinstance(sizes, (tuple, list)): sizes = str(sizes).split(',')
-    return tuple(positive_int(str(size).strip()) for size in sizes)
-
-def _one_of(name: str, choices: dict) -> Callable[[str], str]: # for `--opt` and `--schedule`
-    def choice(text):
-        if text not in choices: raise ArgumentTypeError(f'{text!r} is none of {", ".join(choices)}')
-        return text
-    choice.__name__ = name
-    return choice
+positive_int, whole_number = _number('positive_int', int, 1), _number('whole_number', int, 0)
+not_negative = _number('not_negative', float, 0)
+def layer_sizes(text: str) -> tuple[int, ...]: return tuple(positive_int(size) for size in text.split(','))
 
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
 _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
               'one-cycle': one_cycle_lr}
-optimizer_name, schedule_name = _one_of('optimizer_name', _optimizers), _one_of('schedule_name', _schedules)
 
 # %% ../nbs/11_cli.ipynb #a004e407
 def _fail(command: str, message: object, status: int) -> NoReturn:
@@ -116,14 +101,12 @@ def _command(func: Callable) -> Callable[[], None]:
         given = vars(parser.parse_args())
         warnings.showwarning = lambda message, *_: print(f'{parser.prog}: {message}', file=sys.stderr)
         try: func(**{name: given[name] for name in signature(func).parameters})
-        except ArgumentTypeError as error: _fail(parser.prog, error, 2)
         except KeyboardInterrupt as error: _fail(parser.prog, str(error) or 'interrupted', 130)
         except BrokenPipeError: # the reader of our output has gone, so Python must not flush it at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _fail(parser.prog, 'nobody reads the output any more', 1)
-        except (ValueError, OSError, RuntimeError, pickle.UnpicklingError, FloatingPointError, MemoryError,
-                AssertionError) as error: # the last is how PyTorch says that it was built without CUDA
-            _fail(parser.prog, error or type(error).__name__, 1)
+        except Exception as error:
+            _fail(parser.prog, str(error) or type(error).__name__, 2 if isinstance(error, ArgumentTypeError) else 1)
     return run
 
 # %% ../nbs/11_cli.ipynb #11f8611e
@@ -135,7 +118,7 @@ def _save_picture(path: Path, learn: Learner, x: Tensor, y: Tensor) -> None:
     wrong = (answers != y).nonzero()[:20, 0].tolist()
     figure = Figure(figsize=(9, 6), layout='constrained')
     curves, digits = figure.subfigures(2, height_ratios=(3, 2.2))
-    if learn.history: learn.plot_history(curves.subplots(1, 2))
+    learn.plot_history(curves.subplots(1, 2))
     digits.suptitle('test digits it got wrong', fontsize=10)
     for i, axes in enumerate(digits.subplots(2, 10).flat):
         axes.set_axis_off()
@@ -150,20 +133,21 @@ class _Settings(Callback):
 
 def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
     "The settings that `checkpoint` was made with. Raises `ValueError` where `asked` has others that are not the defaults."
-    try: callbacks = dict(_read_checkpoint(checkpoint)['cbs'])
+    try: saved = dict(_read_checkpoint(checkpoint)['cbs'])['_Settings']['settings']
     except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
-    saved = callbacks.get('_Settings', {}).get('settings')
-    if saved is None: raise ValueError(f'{checkpoint} was not made by mlp_train')
-    defaults = {name: parameter.default for name, parameter in signature(mlp_train).parameters.items()}
-    defaults['hidden'] = list(layer_sizes(defaults['hidden']))
+    except KeyError: raise ValueError(f'{checkpoint} was not made by mlp_train') from None
+    options = signature(mlp_train).parameters
     others = [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
-              if value not in (saved[name], defaults[name])]
+              if value not in (saved[name], options[name].default)]
     if others: raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
     return saved
 
 def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Learner, Any]:
     "The learner for these settings, and the data."
     run = SimpleNamespace(**settings)
+    for name, choices in (('opt', _optimizers), ('schedule', _schedules)):
+        if settings[name] not in choices:
+            raise ArgumentTypeError(f'{name} is {settings[name]!r}: it must be one of {", ".join(choices)}')
     if run.momentum and run.opt != 'sgd': raise ValueError(f'momentum is {run.momentum}, and {run.opt} has none: use sgd')
     opt = {'momentum': run.momentum} if run.opt == 'sgd' else {}
     if run.weight_decay is not None: opt['weight_decay'] = run.weight_decay
@@ -183,9 +167,9 @@ def mlp_train(
     epochs: positive_int = 6, # passes over the training data
     bs: positive_int = 50, # batch size
     lr: not_negative = 0.2, # learning rate, the highest one of a schedule
-    hidden: layer_sizes = '100', # hidden units; '512,256' makes two layers
-    opt: optimizer_name = 'sgd', # optimiser: sgd or adamw
-    schedule: schedule_name = 'constant', # of the learning rate: constant, linear, step, exponential, cosine or one-cycle
+    hidden: layer_sizes = (100,), # hidden units; 512,256 makes two layers
+    opt: str = 'sgd', # optimiser: sgd or adamw
+    schedule: str = 'constant', # of the learning rate: constant, linear, step, exponential, cosine or one-cycle
     momentum: not_negative = 0., # momentum of sgd
     weight_decay: not_negative = None, # weight decay; that of the optimiser if not given
     shift: whole_number = 0, # move the digits of each batch by up to so many pixels
@@ -207,21 +191,16 @@ def mlp_train(
     folder = Path(out)
     weights, table, picture, page, checkpoint = (
         folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html', 'checkpoint.pt'))
-    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=list(layer_sizes(hidden)), opt=opt, schedule=schedule,
-                    momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
-                    data=data and str(data), threads=threads, device=device)
+    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=tuple(hidden), opt=opt, schedule=schedule, momentum=momentum,
+                    weight_decay=weight_decay, shift=shift, patience=patience, seed=seed, data=data and str(data),
+                    threads=threads, device=device)
     if resume: settings = _settings_to_resume(checkpoint, settings)
     learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every))
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK): raise PermissionError(f'{folder}: this folder cannot be written to')
     trouble = None
     try:
         if resume: learn.resume(checkpoint)
         else: learn.fit(settings['epochs'], settings['lr'])
-    except KeyboardInterrupt:
-        trouble = KeyboardInterrupt(f'interrupted in epoch {learn.epoch + 1}; --resume goes on')
-        if not learn.history: raise trouble from None
-    except (FloatingPointError, BrokenPipeError) as error:
+    except (KeyboardInterrupt, FloatingPointError) as error:
         if not learn.history: raise # the weights are next to untrained, and not worth an earlier run's
         trouble = error
 
@@ -232,9 +211,10 @@ def mlp_train(
     learn.save_history(table)
     _save_picture(picture, learn, *mnist.test)
     _write_whole(page, DrawDigit(model, mnist.test).save)
-    if not isinstance(trouble, BrokenPipeError):
-        print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
-    if trouble: raise type(trouble)(f'{trouble}; saved what was trained')
+    print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
+    if trouble:
+        what = str(trouble) or f'interrupted in epoch {learn.epoch + 1}, --resume goes on'
+        raise type(trouble)(f'{what}; saved what was trained')
 
 # %% ../nbs/11_cli.ipynb #f2c64d33
 def mlp_predict(

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
@@ -122,24 +123,21 @@ class Learner:
             if _length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
         for cb in cbs:
             if not isinstance(cb, Callback): raise TypeError(f'{cb!r} in cbs is no Callback: give an object of a subclass')
-        self.model, self.loss_func, self.opt_func, self.metrics = model, loss_func, opt_func, list(metrics)
-        if not self._parameters(): raise ValueError('model lists no parameters: there is nothing to train')
-        names = self._names
+        names = ['loss', *(getattr(metric, '__name__', None) for metric in metrics)]
         if None in names or len({*names}) < len(names):
             raise ValueError(f'metrics need a __name__ each that no other has: with the loss, the names are {names}')
+        self.model, self.loss_func, self.opt_func, self.metrics = model, loss_func, opt_func, dict(zip(names[1:], metrics))
+        if not self._parameters(): raise ValueError('model lists no parameters: there is nothing to train')
         self._use([KeepFinite(), *cbs])
         self.opt, self.history = None, [] # the optimiser is made by the first fit
         self.epoch = self.batch = self.step = 0 # epochs done; batches of this epoch and of all, with the one at work
         self.first = self.epochs = 0 # the epoch that this fit began with, and how many it has
-        self.base_lrs, self.train_loss, self.training, self.begun, self._resumed = [], _Mean(), False, None, None
+        self.base_lrs, self.train_loss, self.training, self.begun = [], _Mean(), False, None
         self.xb = self.yb = self.preds = self.loss = None # of the batch at work
 
     def __repr__(self) -> str: return f'Learner({type(self.model).__name__}, {self.epoch} epochs done)'
 
     def _parameters(self) -> list[Tensor]: return list(self.model.parameters())
-
-    @property
-    def _names(self) -> list[str | None]: return ['loss', *(getattr(metric, '__name__', None) for metric in self.metrics)]
 
     # The loop
     def _use(self, cbs: Iterable[Callback]) -> None:
@@ -177,37 +175,39 @@ class Learner:
         self.base_lrs = [group['lr'] for group in self.opt.param_groups]
         self.first, self.epochs = self.epoch, epochs
         self._new_epoch()
-        self._run()
-
-    def _run(self, resumed: dict | None = None) -> None: # to the end of the fit, from wherever it is
-        self._resumed = resumed
         self._do('fit', self._epochs_left)
 
-    def _forget_draws(self) -> None: # what callbacks have drawn again since they were resumed, before they are where they were
-        if self._resumed: _set_random_state(self._resumed, self.dls)
-
-    def _epochs_left(self) -> None:
-        self._forget_draws()
+    def _epochs_left(self, resumed: dict | None = None) -> None: # with the random state to go on from, if the fit is resumed
         while (epoch := self.epoch) < self.first + self.epochs:
+            if resumed: _set_random_state(resumed, self.dls) # whatever callbacks have drawn anew
             self.model.train()
-            self._do('epoch', self._one_epoch)
+            self._do('epoch', partial(self._one_epoch, resumed if self.batch else None))
             if self.epoch == epoch: self._new_epoch(done=1) # it was skipped
+            resumed = None
 
     def _new_epoch(self, done: int = 0) -> None:
         self.epoch, self.batch, self.train_loss = self.epoch + done, 0, _Mean()
         for dl in self.dls:
             if hasattr(dl, 'start_over'): dl.start_over() # the last epoch may have been left early
 
-    def _one_epoch(self) -> None:
-        if self.batch: self._forget_draws()
-        self.training, self._resumed = True, None
-        for batch in self._batches_left():
-            self._take(batch)
-            self.batch, self.step = self.batch + 1, self.step + 1
-            self._do('batch', self._train_batch)
-        if not self.batch: raise ValueError(f'dls.train gave no batch in epoch {self.epoch + 1}: can it be gone through again?')
+    def _one_epoch(self, resumed: dict | None) -> None:
+        if resumed: _set_random_state(resumed, self.dls)
+        self.training = True
+        self._each(self._batches_left(), self._train_batch)
         self.history.append({'epoch': self.epoch + 1, 'train_loss': self.train_loss.value, **self.validate()})
         self._new_epoch(done=1)
+
+    def _each(self, batches: Iterable, body: Callable) -> None:
+        batch = None
+        for batch in batches:
+            try: self.xb, self.yb = batch
+            except (TypeError, ValueError):
+                raise TypeError(f'a batch must be a pair (xb, yb), not a {type(batch).__name__}: see collate_fn') from None
+            if self.training: self.batch, self.step = self.batch + 1, self.step + 1
+            self._do('batch', body)
+        if batch is None and not (self.training and self.batch):
+            part = 'training' if self.training else 'validation'
+            raise ValueError(f'the {part} got no batch in epoch {self.epoch + 1}: can its data be gone through again?')
 
     def _train_batch(self) -> None:
         self._forward()
@@ -224,11 +224,6 @@ class Learner:
     def _step(self) -> None:
         self.opt.step()
         self.opt.zero_grad()
-
-    def _take(self, batch: Iterable) -> None:
-        try: self.xb, self.yb = batch
-        except (TypeError, ValueError):
-            raise TypeError(f'a batch must be a pair (xb, yb), not a {type(batch).__name__}: see collate_fn') from None
 
     def _batches_left(self) -> Iterable:
         "The training batches of this epoch that were not used before a checkpoint."
@@ -263,22 +258,16 @@ class Learner:
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
         if dl is self.dls.train and hasattr(dl, 'start_over'): dl = copy.copy(dl) # it must keep its place
-        means = [_Mean() for _ in self._names]
+        means = {name: _Mean() for name in ('loss', *self.metrics)}
         def measure():
             self._forward()
-            values = self.loss, *(metric(self.preds, self.yb) for metric in self.metrics)
-            for name, mean, value in zip(self._names, means, values):
+            for name, mean in means.items():
+                value = self.metrics[name](self.preds, self.yb) if name in self.metrics else self.loss
                 try: mean.add(float(value), len(self.yb))
                 except (TypeError, ValueError, RuntimeError):
                     raise TypeError(f'{name} returned {value!r}, where a number is needed') from None
-        def all_batches():
-            batch = None
-            for batch in dl:
-                self._take(batch)
-                self._do('batch', measure)
-            if batch is None: raise ValueError('the validation got no batch: can dls.valid be gone through again?')
-        with self._evaluating(): self._do('validate', all_batches)
-        return {f'valid_{name}': mean.value for name, mean in zip(self._names, means)}
+        with self._evaluating(): self._do('validate', lambda: self._each(dl, measure))
+        return {f'valid_{name}': mean.value for name, mean in means.items()}
 
     def predict(
         self,
@@ -317,13 +306,20 @@ class Learner:
 
     def load_state_dict(self, state: Mapping) -> None:
         "Take over `state`, wholly or not at all. Raises `ValueError` if it does not fit."
-        before, opt = copy.deepcopy(self.state_dict()), self.opt
-        try: self._restore(copy.deepcopy(state))
-        except BaseException as error:
+        try:
+            with self._undone(): self._restore(state) # a rehearsal
+        except Exception as error: raise ValueError(f'the checkpoint does not fit this learner: {error}') from error
+        self._restore(copy.deepcopy(state))
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        "Whatever a `with` block does to the learner is undone at its end."
+        before, opt, cbs = copy.deepcopy(self.state_dict()), self.opt, self.cbs
+        try: yield
+        finally:
             self.opt = opt
+            self._use(cbs)
             self._restore(before)
-            if not isinstance(error, Exception): raise # Ctrl-C
-            raise ValueError(f'the checkpoint does not fit this learner: {error}') from error
 
     def _restore(self, state: Mapping) -> None:
         if state['batches'] != self.batches:
@@ -372,7 +368,7 @@ class Learner:
         saved, ours = ([name for name, _ in cbs] for cbs in (state['cbs'], self.state_dict()['cbs']))
         if saved != ours: raise ValueError(f'{path} was made with the callbacks {saved}, and this learner has {ours}')
         self.load_state_dict(state)
-        self._run(state['random'])
+        self._do('fit', partial(self._epochs_left, state['random']))
 
     def lr_find(
         self,
@@ -381,15 +377,11 @@ class Learner:
         steps: int = 100, # batches to train on
     ) -> 'LRFinder': # with the losses, a suggestion and a plot
         "Note the losses of a few batches at a growing learning rate (Smith 2017, 3.3), and put everything back as it was."
-        before, opt, cbs, finder = copy.deepcopy(self.state_dict()), self.opt, self.cbs, LRFinder(low, high, steps)
-        try:
+        finder = LRFinder(low, high, steps)
+        with self._undone():
             self.opt = None
-            self._use([*(cb for cb in cbs if cb.in_lr_find), finder])
+            self._use([*(cb for cb in self.cbs if cb.in_lr_find), finder])
             self.fit(steps, low) # as many epochs as batches are enough, however few an epoch has
-        finally:
-            self.opt = opt
-            self._use(cbs)
-            self._restore(before)
         return finder
 
     # Looking at it
@@ -423,19 +415,16 @@ class Learner:
         "The layers, with the shapes of their outputs for `N` rows and their numbers of parameters."
         rows, xb = [('layer', 'type', 'output shape', 'parameters')], self.xb
         if xb is None:
-            before = copy.deepcopy(self.state_dict())
-            xb = next(iter(self.dls.train))[0]
-            self._restore(before) # the loader had begun an epoch
+            with self._undone(): xb = next(iter(self.dls.train))[0]
         count = lambda model: f'{sum(p.numel() for p in model.parameters()):,}'
-        def watched(name, layer, forward):
-            def run(*args, **kwargs):
-                result = forward(*args, **kwargs)
-                shape = ', '.join(['N', *map(str, result.shape[1:])]) if isinstance(result, Tensor) else '...'
-                rows.append((name, type(layer).__name__, f'[{shape}]', count(layer)))
-                return result
-            return run
+        def watched(name, layer, forward, *args, **kwargs):
+            result = forward(*args, **kwargs)
+            shape = ', '.join(['N', *map(str, result.shape[1:])]) if isinstance(result, Tensor) else '...'
+            rows.append((name, type(layer).__name__, f'[{shape}]', count(layer)))
+            return result
         layers = [(name, layer) for name, layer in self.model.named_modules() if not list(layer.children())]
-        for name, layer in layers: vars(layer)['forward'] = watched(name, layer, layer.forward) # hides that of the class
+        for name, layer in layers: # hides that of the class
+            vars(layer)['forward'] = partial(watched, name, layer, layer.forward)
         try:
             with self._evaluating(): self.model(xb[:1].to(self._parameters()[0].device))
         finally:
@@ -451,28 +440,26 @@ class KeepFinite(Callback):
     Every learner has one. It copies model and optimiser when a fit begins, after each epoch, and every 100 batches."""
     order, good = -20, None
 
-    def _keep(self, learn: Learner, step: int, when: str) -> None:
-        finite = all(p.isfinite().all() for p in learn.model.parameters())
-        if not finite: self._stop(learn, f'a weight is infinite or nan {when}')
-        self.step, self.good = step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
+    def before_fit(self, learn: Learner) -> None: self._keep(learn)
+    def after_epoch(self, learn: Learner) -> None: self._keep(learn)
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training and learn.step % 100 == 0: self._keep(learn)
 
-    def before_fit(self, learn: Learner) -> None: self._keep(learn, learn.step, 'at the start')
+    def _keep(self, learn: Learner) -> None:
+        if not all(p.isfinite().all() for p in learn.model.parameters()): self._stop(learn, 'a weight became infinite or nan')
+        self.step, self.good = learn.step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
 
     def after_loss(self, learn: Learner) -> None:
-        if not math.isfinite(loss := learn.loss.item()):
-            part = f'at batch {learn.batch}' if learn.training else 'in the validation'
-            self._stop(learn, f'the loss became {loss} {part} of epoch {learn.epoch + 1}')
-        if learn.training and learn.step % 100 == 0:
-            self._keep(learn, learn.step - 1, f'at batch {learn.batch} of epoch {learn.epoch + 1}')
-
-    def after_epoch(self, learn: Learner) -> None: self._keep(learn, learn.step, f'after epoch {learn.epoch}')
+        loss, part = learn.loss.item(), '' if learn.training else 'validation '
+        if not math.isfinite(loss): self._stop(learn, f'the {part}loss became {loss}')
 
     def _stop(self, learn: Learner, what: str) -> None:
         if self.good is None: return # `validate` by itself has nothing to go back to
+        where = f'at batch {learn.batch} of epoch {learn.epoch + 1}' if learn.batch else f'in epoch {learn.epoch}'
         lr = learn.opt.param_groups[0]['lr']
         for part, state in zip((learn.model, learn.opt), self.good): part.load_state_dict(state)
-        raise FloatingPointError(f'{what}, at learning rate {lr:g}. Model and optimiser are as after step {self.step} of the '
-                                 'run. Try a smaller lr, and see that the inputs are finite')
+        raise FloatingPointError(f'{what} {where}, at learning rate {lr:g}. Model and optimiser are as after step {self.step} '
+                                 'of the run. Try a smaller lr, and see that the inputs are finite')
 
     def cleanup_fit(self, learn: Learner) -> None: self.good = None
 
@@ -636,12 +623,7 @@ class LRFinder(Callback):
     "Raises the learning rate with every batch until the loss blows up, and keeps both: what `Learner.lr_find` returns."
     order = 100
 
-    def __init__(
-        self,
-        low: float, # first learning rate
-        high: float, # last one, unless the loss blows up before
-        steps: int, # batches to train on
-    ):
+    def __init__(self, low: float, high: float, steps: int): # first and last rate, and batches, as in `Learner.lr_find`
         if not 0 < low < high < math.inf: raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
         _check_whole('steps', steps, 2)
         self.growth, self.steps, self.lrs, self.losses = (high / low) ** (1 / (steps - 1)), steps, [], []
