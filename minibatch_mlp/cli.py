@@ -155,8 +155,8 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     mnist = load_mnist(run.data)
     torch.manual_seed(run.seed)
     dls = DataLoaders(DataLoader(Dataset(*mnist.train), run.bs, shuffle=True, num_workers=workers), [mnist.valid])
-    cbs = [Progress(), Schedule(_schedules[run.schedule]), checkpoint, _Settings(settings)]
-    cbs.append(ToDevice(None if run.device == 'auto' else run.device))
+    cbs = [Progress(), Schedule(_schedules[run.schedule]), checkpoint, _Settings(settings),
+           ToDevice(None if run.device == 'auto' else run.device)]
     if run.shift: cbs.append(ShiftImages(run.shift))
     if run.patience: cbs.append(EarlyStopping(patience=run.patience))
     opt_func = partial(_optimizers[run.opt], **opt)

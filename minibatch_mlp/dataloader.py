@@ -19,7 +19,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, repeat
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from operator import length_hint
@@ -265,6 +265,7 @@ class DataLoader:
             raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size, shuffle, sampler and '
                              f'drop_last, which are {batch_size}, {shuffle}, {sampler} and {drop_last}')
         else: batch_size = None
+        if length_hint(batch_sampler, -1) < 0: raise TypeError('sampler has no length: give it a __len__, since an epoch ends')
         self.dataset, self.batch_sampler, self.batch_size, self.sampler = dataset, batch_sampler, batch_size, sampler
         self.collate_fn, self.drop_last, self.generator = collate_fn, drop_last, generator
         self.persistent_workers = persistent_workers
@@ -281,35 +282,27 @@ class DataLoader:
         found, resume, self._resume = self._states(), self._resume, False
         if resume: self._set_states(self._epoch['states'])
         else: self._epoch = {'batches': 0, 'states': found, 'seed': self._seed}
-        order, first = iter(self.batch_sampler), self._seed is None or not (self.num_workers and self.persistent_workers)
         # PyTorch draws a seed before the order, but for persistent workers only once. Theirs leads to the next ones here.
+        first = self._seed is None or not (self.num_workers and self.persistent_workers)
         self._seed = _draw_seed(self.generator if first else torch.Generator().manual_seed(self._seed))
-        for _ in islice(order, self._epoch['batches']): pass # what was handed out is drawn again, and not fetched
-        # saved before the first batch: the order was still to be drawn from the global generator, and is drawn now
-        undrawn = resume and len(found) == 1 and not (self._epoch['batches'] or self.num_workers)
-        ahead = list(islice(order, self.num_workers * self.prefetch_factor or int(undrawn)))
-        if resume and not undrawn: self._set_states(found)
-        return self._batches(self._epoch, chain(ahead, order), self._seed)
+        tasks = list(enumerate(self.batch_sampler, self._seed)) # a seed for each batch, and its indices
+        if resume: self._set_states(found)
+        return self._batches(self._epoch, tasks[self._epoch['batches']:])
 
-    def _batches(self, epoch: dict, order: Iterator, seed: int) -> Iterator:
-        if self.num_workers: batches = self._from_workers(enumerate(order, epoch['batches']), seed)
-        else: batches = (_fetch(self.dataset, indices, self.collate_fn) for indices in order)
-        for batch in batches:
+    def _batches(self, epoch: dict, tasks: list) -> Iterator:
+        fetched = (_fetch(self.dataset, indices, self.collate_fn) for _, indices in tasks)
+        for batch in self._from_workers(tasks) if self.num_workers else fetched:
             epoch['batches'] += 1
             self._epoch, self._resume = epoch, False # the place is that of the iterator that moved last
             yield batch
         if self._epoch is epoch: self._epoch = None
 
-    def _from_workers(self, tasks: Iterator, seed: int) -> Iterator:
-        workers, self._workers, owing = self._workers or _Workers(self), None, []
+    def _from_workers(self, tasks: list) -> Iterator:
+        workers, self._workers, ahead = self._workers or _Workers(self), None, self.num_workers * self.prefetch_factor
         try:
-            for task in chain(tasks, repeat(None)):
-                if task: # what is random depends on the batch, and not on the worker
-                    owing.append(task[0] % self.num_workers)
-                    workers.send(owing[-1], (seed + task[0], task[1]))
-                    if len(owing) <= self.num_workers * self.prefetch_factor: continue
-                if not owing: break
-                yield workers.receive(owing.pop(0))
+            for i in range(len(tasks) + ahead):
+                if i < len(tasks): workers.send(i % self.num_workers, tasks[i])
+                if i >= ahead: yield workers.receive((i - ahead) % self.num_workers)
             if self.persistent_workers: self._workers, workers = workers, None
             else:
                 for i in range(self.num_workers): workers.send(i, None)
@@ -331,8 +324,7 @@ class DataLoader:
         order, own = getattr(self.batch_sampler, 'sampler', self.batch_sampler), self._states()[1:]
         loader = {'length': length_hint(self.dataset, -1), 'batches': length_hint(self.batch_sampler, -1),
                   'batch_size': self.batch_size, 'order': type(order).__name__, 'generators': len(own),
-                  'persistent_workers': bool(self.num_workers and self.persistent_workers),
-                  'prefetched': self.num_workers * self.prefetch_factor if own else None} # they are that far ahead
+                  'persistent_workers': bool(self.num_workers and self.persistent_workers)}
         epoch = self._epoch or {'batches': 0, 'states': None, 'seed': self._seed}
         return {**epoch, 'generators': own, 'loader': loader}
 

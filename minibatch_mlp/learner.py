@@ -200,9 +200,9 @@ class Learner:
     def _each(self, batches: Iterable, body: Callable) -> None:
         batch = None
         for batch in batches:
-            try: self.xb, self.yb = batch
-            except (TypeError, ValueError):
-                raise TypeError(f'a batch must be a pair (xb, yb), not a {type(batch).__name__}: see collate_fn') from None
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise TypeError(f'a batch must be a pair (xb, yb), not a {type(batch).__name__}: see collate_fn')
+            self.xb, self.yb = batch
             if self.training: self.batch, self.step = self.batch + 1, self.step + 1
             self._do('batch', body)
         if batch is None and not (self.training and self.batch):

@@ -8,7 +8,7 @@ __all__ = ['Module', 'Linear', 'ReLU', 'Sequential', 'MLP']
 # %% ../nbs/03_module.ipynb #6ac55ecd
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,14 @@ from torch import Tensor, nn
 from .training import _check_whole
 
 # %% ../nbs/03_module.ipynb #a8116857
+def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    "Names and objects, without repeated objects and `None`."
+    seen = set()
+    for name, item in named:
+        if item is not None and id(item) not in seen:
+            seen.add(id(item))
+            yield name, item
+
 class Module:
     "Base class of models that know their parameters: the parts of `torch.nn.Module` that these pages use."
 
@@ -30,10 +38,13 @@ class Module:
         raise NotImplementedError(f'{type(self).__name__} has no forward method')
 
     # Attributes
+    def _registry(self, name: str) -> str | None: # which of the dictionaries has `name`
+        return next((kind for kind in _kinds if name in self.__dict__.get(kind, ())), None)
+
     def __setattr__(self, name: str, value: Any) -> None:
         "Register parameters and modules; anything else is a plain attribute. Raises `AttributeError` before `__init__`."
         kind = '_parameters' if isinstance(value, nn.Parameter) else '_modules' if isinstance(value, _module_types) else None
-        registered = next((k for k in _kinds if name in self.__dict__.get(k, ())), None)
+        registered = self._registry(name)
         if kind is None and registered is None: return super().__setattr__(name, value)
         if '_modules' not in self.__dict__:
             raise AttributeError(f'cannot assign {name} before {type(self).__name__} calls super().__init__()')
@@ -50,18 +61,14 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         "Called when `name` is no plain attribute. Raises an `AttributeError` that lists the names there are."
-        for kind in _kinds:
-            if name in self.__dict__.get(kind, ()): return self.__dict__[kind][name]
+        if kind := self._registry(name): return self.__dict__[kind][name]
         names = [n for kind in _kinds for n in self.__dict__.get(kind, ())] + [n for n in self.__dict__ if n[0] != '_']
         hint = f'it has {", ".join(names)}' if '_modules' in self.__dict__ else 'was super().__init__() called?'
         raise AttributeError(f'{type(self).__name__} has no attribute {name!r}; {hint}', name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        for kind in _kinds:
-            if name in self.__dict__.get(kind, ()):
-                del self.__dict__[kind][name]
-                return
-        super().__delattr__(name)
+        if kind := self._registry(name): del self.__dict__[kind][name]
+        else: super().__delattr__(name)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(n for kind in _kinds for n in self.__dict__.get(kind, ()))]
@@ -85,20 +92,12 @@ class Module:
 
     def _named_tensors(self, kind: str) -> Iterator[tuple[str, Tensor]]:
         "All tensors of one kind in the tree, with full names; each once."
-        seen = set()
-        for prefix, module in self.named_modules():
-            for name, tensor in getattr(module, kind).items():
-                if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield f'{prefix}.{name}' if prefix else name, tensor
+        return _once((f'{prefix}.{name}' if prefix else name, tensor) for prefix, module in self.named_modules()
+                     for name, tensor in getattr(module, kind).items())
 
     def named_children(self) -> Iterator[tuple[str, Any]]:
         "The modules directly below this one, with their names; each once."
-        seen = set()
-        for name, child in self._modules.items():
-            if child is not None and child not in seen:
-                seen.add(child)
-                yield name, child
+        return _once(self._modules.items())
 
     def modules(self) -> Iterator[Any]: return (module for _, module in self.named_modules())
     def children(self) -> Iterator[Any]: return (child for _, child in self.named_children())
