@@ -137,9 +137,9 @@ def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
     except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
     except KeyError: raise ValueError(f'{checkpoint} was not made by mlp_train') from None
     options = signature(mlp_train).parameters
-    others = [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
-              if value not in (saved[name], options[name].default)]
-    if others: raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
+    if others := [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
+                  if value not in (saved[name], options[name].default)]:
+        raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
     return saved
 
 def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Learner, Any]:
@@ -212,9 +212,7 @@ def mlp_train(
     _save_picture(picture, learn, *mnist.test)
     _write_whole(page, DrawDigit(model, mnist.test).save)
     print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
-    if trouble:
-        what = str(trouble) or f'interrupted in epoch {learn.epoch + 1}, --resume goes on'
-        raise type(trouble)(f'{what}; saved what was trained')
+    if trouble: raise type(trouble)(f'{str(trouble) or "interrupted, --resume goes on"}; saved what was trained')
 
 # %% ../nbs/11_cli.ipynb #f2c64d33
 def mlp_predict(
@@ -228,12 +226,12 @@ def mlp_predict(
     unread = []
     for image in images:
         try: row = mnist_form(picture_ink(image))
-        except (ValueError, OSError) as error:
-            unread.append(error)
-            continue
-        with torch.no_grad(): probs = model(row[None])[0].softmax(dim=0)
-        print(f'{image}: {probs.argmax()}  (' + '  '.join(f'{digit}: {p:.0%}' for digit, p in enumerate(probs.tolist())) + ')')
-    if unread: raise ValueError('; '.join(str(error) for error in unread))
+        except (ValueError, OSError) as error: unread.append(str(error))
+        else:
+            with torch.no_grad(): probs = model(row[None])[0].softmax(dim=0)
+            percents = '  '.join(f'{digit}: {p:.0%}' for digit, p in enumerate(probs.tolist()))
+            print(f'{image}: {probs.argmax()}  ({percents})')
+    if unread: raise ValueError('; '.join(unread))
 
 # %% ../nbs/11_cli.ipynb #7a762f2e
 _train_command, _predict_command = _command(mlp_train), _command(mlp_predict)

@@ -34,11 +34,9 @@ def show_image(
     pixels = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
     if pixels.ndim == 1:
         side = math.isqrt(pixels.size)
-        if side * side != pixels.size:
-            raise ValueError(f'image has {pixels.size} numbers, which is no square (784 = 28 * 28 is)')
+        if side * side != pixels.size: raise ValueError(f'image has {pixels.size} numbers: no square, as 784 = 28 * 28 is')
         pixels = pixels.reshape(side, side)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(2, 2))
+    ax = ax or plt.subplots(figsize=(2, 2))[1]
     ax.imshow(pixels, cmap=cmap, **kwargs)
     ax.set_axis_off()
     ax.set_title(title)
@@ -50,24 +48,19 @@ def show_images(
     titles: Sequence | None = None, # one title for each picture
     ncols: int = 10, # pictures in a row
     size: float = 0.7, # width of a picture in inches
-    cmap: str = 'gray', # matplotlib colour map
-    **kwargs: Any, # passed on to `Axes.imshow`
+    **kwargs: Any, # passed on to `show_image`
 ): # the matplotlib figure
     "Draw pictures in a grid. Returns the figure; raises `ValueError` if there are none or the titles do not match."
     import matplotlib.pyplot as plt
 
-    if not len(images):
-        raise ValueError('images is empty: there is nothing to show')
-    if titles is not None and len(titles) != len(images):
-        raise ValueError(f'{len(images)} images but {len(titles)} titles')
+    if not len(images): raise ValueError('images is empty: there is nothing to show')
+    height, titles = (size, [None] * len(images)) if titles is None else (size + 0.2, titles)
+    if len(titles) != len(images): raise ValueError(f'{len(images)} images but {len(titles)} titles')
     ncols = min(ncols, len(images))
     nrows = math.ceil(len(images) / ncols)
-    title_height = 0 if titles is None else 0.2
-    fig, axes = plt.subplots(nrows, ncols, figsize=(ncols * size, nrows * (size + title_height)), squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for i, (ax, image) in enumerate(zip(axes.flat, images)):
-        show_image(image, ax, None if titles is None else str(titles[i]), cmap, **kwargs)
+    fig, axes = plt.subplots(nrows, ncols, figsize=(ncols * size, nrows * height), squeeze=False)
+    for ax in axes.flat[len(images):]: ax.set_axis_off() # those that are left over
+    for ax, image, title in zip(axes.flat, images, titles): show_image(image, ax, title, **kwargs)
     return fig
 
 # %% ../nbs/00_data.ipynb #681b4efc
@@ -126,23 +119,16 @@ def _split(arrays: Mapping[str, Any], part: str, n: int, path: Path) -> Split:
     "The checked `part` of `arrays`, with `n` pictures."
     x, y = (arrays[f'{name}_{part}'] for name in 'xy')
     for name, array in (('x', x), ('y', y)):
-        if not isinstance(array, np.ndarray):
-            _refuse(path, f'{name}_{part} is a {type(array).__name__} and not an array')
+        if not isinstance(array, np.ndarray): _refuse(path, f'{name}_{part} is a {type(array).__name__} and not an array')
     if x.shape not in ((n, 784), (n, 28, 28)) or y.shape != (n,):
         _refuse(path, f'x_{part} has shape {x.shape} and y_{part} {y.shape}, where ({n}, 784) and ({n},) were expected')
-    if y.dtype.kind not in 'iu':
-        _refuse(path, f'y_{part} holds {y.dtype}, where whole numbers were expected')
-    wrong = np.flatnonzero((y < 0) | (y > 9))
-    if len(wrong):
-        _refuse(path, f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, outside 0 to 9')
-    if x.dtype == np.uint8:
-        pixels = torch.tensor(x).reshape(n, 784).to(torch.float32).div_(256)
-    elif x.dtype.kind == 'f':
-        pixels = torch.from_numpy(x.astype(np.float32)).reshape(n, 784)
-        if not (pixels.min() >= 0 and pixels.max() <= 1):
-            _refuse(path, f'x_{part} has pixels outside 0 to 1 (or not a number)')
-    else:
+    wrong = np.flatnonzero(~np.isin(y, range(10)))
+    if len(wrong): _refuse(path, f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, where 0 to 9 were expected')
+    if x.dtype != np.uint8 and x.dtype.kind != 'f':
         _refuse(path, f'x_{part} holds {x.dtype}, where uint8 or floats were expected')
+    pixels = torch.from_numpy(x.astype(np.float32)).reshape(n, 784)
+    if x.dtype == np.uint8: pixels /= 256
+    if not (pixels.min() >= 0 and pixels.max() <= 1): _refuse(path, f'x_{part} has pixels outside 0 to 1 (or not a number)')
     return Split(pixels, torch.tensor(y.astype(np.int64)))
 
 # %% ../nbs/00_data.ipynb #16074840
@@ -166,8 +152,7 @@ def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
     names = {(60000, 28, 28): 'x_train', (60000,): 'y_train', (10000, 28, 28): 'x_test', (10000,): 'y_test'}
     found: dict[str, tuple[Path, np.ndarray]] = {}
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        with path.open('rb') as file: start = file.read(3)
-        if start[:2] != b'\x1f\x8b' and start != b'\0\0\x08': continue
+        if not path.read_bytes().startswith((b'\x1f\x8b', b'\0\0\x08')): continue # such as a .DS_Store
         try: array = read_idx(_file_bytes(path))
         except (ValueError, OSError, EOFError, zlib.error) as error: _refuse(path, f'damaged or no IDX file ({error})', error)
         if (name := names.get(array.shape)) is None:
@@ -175,8 +160,7 @@ def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
         if name in found and not np.array_equal(found[name][1], array):
             _refuse(folder, f'{found[name][0].name} and {path.name} differ, and both could be {name}')
         found[name] = path, array
-    missing = sorted(set(names.values()) - set(found))
-    if missing: _refuse(folder, f'no IDX file for {", ".join(missing)}')
+    if missing := sorted(set(names.values()) - set(found)): _refuse(folder, f'no IDX file for {", ".join(missing)}')
     return {name: array for name, (_, array) in found.items()}
 
 # %% ../nbs/00_data.ipynb #d0e118a9

@@ -337,8 +337,8 @@ class DataLoader:
         Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
         all the same. Raises `ValueError`, and changes nothing, if the state is of other data or other batches."""
         here, there = self.state_dict()['loader'], state.get('loader', {})
-        wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name])
-        if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
+        if wrong := [f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name]]:
+            raise ValueError(f'the state is of another loader: it has {", ".join(wrong)}')
         epoch, generators = {name: state[name] for name in ('batches', 'states', 'seed')}, state['generators']
         self._set_states([torch.get_rng_state(), *generators])
         self._seed, self._resume = epoch['seed'], epoch['states'] is not None

@@ -40,20 +40,15 @@ def mnist_form(
     if ink.ndim != 2: raise ValueError(f'ink must be [height, width], not {list(ink.shape)}')
     if not (ink.isfinite().all() and (ink >= 0).all()): raise ValueError('ink must be finite and not negative')
     if not ink.any(): raise ValueError('there is no ink in the drawing')
-    ink = ink / ink.max()
-    placements = []
+    rows, columns = (ink.any(dim=dim).nonzero().flatten() for dim in (1, 0))
+    ink = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] / ink.max()
+    scale, matrices = 20 / max(ink.shape), []
     for profile in (ink.sum(1), ink.sum(0)):
-        used = profile.nonzero()[:, 0]
-        placements.append((used[0], used[-1] + 1, profile))
-    scale = 20 / max(stop - first for first, stop, _ in placements).item()
-    matrices = []
-    for first, stop, profile in placements:
-        middles = torch.arange(stop - first) + 0.5
-        centre = scale * (profile[first:stop] @ middles.double() / profile.sum()).item()
-        start = min(max(np.ceil(14 - centre - 1e-9), 0), np.floor(28 - scale * len(middles) + 1e-9)) # keep it in the field
-        matrices.append(_overlap(28, len(middles), scale, start))
-    (top, bottom, _), (left, right, _) = placements
-    form = matrices[0] @ ink[top:bottom, left:right] @ matrices[1].T
+        middles = torch.arange(len(profile)).double() + 0.5
+        centre = scale * (profile @ middles / profile.sum()).item()
+        start = min(max(np.ceil(14 - centre - 1e-9), 0), np.floor(28 - scale * len(profile) + 1e-9)) # keep it in the field
+        matrices.append(_overlap(28, len(profile), scale, start))
+    form = matrices[0] @ ink @ matrices[1].T
     return (form * (255 / 256 / form.max())).float().flatten()
 
 # %% ../nbs/10_draw.ipynb #eeb55826
@@ -128,8 +123,8 @@ class DrawDigit:
         if (model.sizes[0], model.sizes[-1]) != (784, 10):
             raise ValueError(f'model has sizes {model.sizes}: a drawing needs 784 inputs and 10 outputs')
         state = {name: tensor.to('cpu', torch.float32).contiguous() for name, tensor in model.state_dict().items()}
-        for name, tensor in state.items():
-            if not tensor.isfinite().all(): raise ValueError(f'{name} has values that are not finite: train the model anew')
+        if not all(tensor.isfinite().all() for tensor in state.values()):
+            raise ValueError('model has weights that are not finite: train it anew')
         self.sizes, self.weights = model.sizes, base64.b64encode(save(state)).decode()
         x, y = load_mnist().test if test is None else test
         with torch.no_grad(): probs = model(x.to(model[0].weight)).softmax(dim=1).cpu()

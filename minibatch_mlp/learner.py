@@ -131,7 +131,7 @@ class Learner:
         self._use([KeepFinite(), *cbs])
         self.opt, self.history = None, [] # the optimiser is made by the first fit
         self.epoch = self.batch = self.step = 0 # epochs done; batches of this epoch and of all, with the one at work
-        self.first = self.epochs = 0 # the epoch that this fit began with, and how many it has
+        self.first = self.epochs = 0 # epochs done when this fit began, and how many it has
         self.base_lrs, self.train_loss, self.training, self.begun = [], _Mean(), False, None
         self.xb = self.yb = self.preds = self.loss = None # of the batch at work
 
@@ -328,8 +328,8 @@ class Learner:
         self.opt = state['opt'] and (self.opt or self.opt_func(self._parameters()))
         if self.opt:
             self.opt.load_state_dict(state['opt'])
-            missing = {*self.opt.defaults}.difference(*self.opt.param_groups)
-            if missing: raise ValueError(f'it is of another optimiser, without {", ".join(sorted(missing))}')
+            if missing := {*self.opt.defaults}.difference(*self.opt.param_groups):
+                raise ValueError(f'it is of another optimiser, without {", ".join(sorted(missing))}')
         for p, grad in zip(self._parameters(), state['grads'], strict=True): p.grad = None if grad is None else grad.to(p)
         saved = list(state['cbs'])
         for cb in self.cbs: # each takes the first state of its class that is left
@@ -422,13 +422,12 @@ class Learner:
             shape = ', '.join(['N', *map(str, result.shape[1:])]) if isinstance(result, Tensor) else '...'
             rows.append((name, type(layer).__name__, f'[{shape}]', count(layer)))
             return result
-        layers = [(name, layer) for name, layer in self.model.named_modules() if not list(layer.children())]
-        for name, layer in layers: # hides that of the class
-            vars(layer)['forward'] = partial(watched, name, layer, layer.forward)
-        try:
-            with self._evaluating(): self.model(xb[:1].to(self._parameters()[0].device))
-        finally:
-            for _, layer in layers: del vars(layer)['forward']
+        with self._evaluating(), ExitStack() as undo:
+            for name, layer in self.model.named_modules():
+                if list(layer.children()): continue
+                vars(layer)['forward'] = partial(watched, name, layer, layer.forward) # hides that of the class
+                undo.callback(vars(layer).pop, 'forward')
+            self.model(xb[:1].to(self._parameters()[0].device))
         rows.append(('in all', '', '', count(self.model)))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return '\n'.join('  '.join(f'{cell:{"<<<>"[i]}{widths[i]}}' for i, cell in enumerate(row)) for row in rows)
@@ -440,14 +439,14 @@ class KeepFinite(Callback):
     Every learner has one. It copies model and optimiser when a fit begins, after each epoch, and every 100 batches."""
     order, good = -20, None
 
-    def before_fit(self, learn: Learner) -> None: self._keep(learn)
-    def after_epoch(self, learn: Learner) -> None: self._keep(learn)
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and learn.step % 100 == 0: self._keep(learn)
-
     def _keep(self, learn: Learner) -> None:
         if not all(p.isfinite().all() for p in learn.model.parameters()): self._stop(learn, 'a weight became infinite or nan')
         self.step, self.good = learn.step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
+
+    before_fit = after_epoch = _keep
+
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training and learn.step % 100 == 0: self._keep(learn)
 
     def after_loss(self, learn: Learner) -> None:
         loss, part = learn.loss.item(), '' if learn.training else 'validation '

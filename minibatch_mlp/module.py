@@ -149,13 +149,11 @@ class Module:
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
         "Copy `state_dict` into the module. Raises a `RuntimeError` that names every key that does not fit, and copies nothing."
         own = self.state_dict()
+        def form(value): return f'shape {list(value.shape)}' if isinstance(value, Tensor) else f'a {type(value).__name__}'
         problems = [f'missing: {key}' for key in own if key not in state_dict]
         problems += [f'unexpected: {key}' for key in state_dict if key not in own]
-        for key in own.keys() & state_dict.keys():
-            new = state_dict[key]
-            if not isinstance(new, Tensor): problems.append(f'{key}: a {type(new).__name__} and not a tensor')
-            elif new.shape != own[key].shape:
-                problems.append(f'{key}: shape {list(new.shape)}, where the module has {list(own[key].shape)}')
+        problems += [f'{key}: {form(state_dict[key])}, where the module has {form(tensor)}' for key, tensor in own.items()
+                     if key in state_dict and form(state_dict[key]) != form(tensor)]
         if problems: raise RuntimeError(f'state_dict does not fit {type(self).__name__}, nothing was loaded:\n  '
                                         + '\n  '.join(sorted(problems)))
         new = {key: state_dict[key].to(tensor) for key, tensor in own.items()} # whatever fails, fails before the first copy
