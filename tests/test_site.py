@@ -306,13 +306,16 @@ def test_pages_in_the_browser(open_page, pages):
     assert not problems, "\n".join(problems)
 
 
-def test_no_page_scrolls_sideways_on_a_phone(open_page, pages):
+def test_no_page_scrolls_sideways(open_page, pages):
     for name in pages:
         page, _ = open_page(name, viewport={"width": 390, "height": 844}, has_touch=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
         wide = page.evaluate("""[...document.querySelectorAll('article *')].filter(e => e.scrollWidth > e.clientWidth + 1 &&
             ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).map(e => e.tagName + '.' + e.className)""")
         assert all(re.match(r"PRE|DIV\.(highlight|table-wrapper|math)|MJX|SPAN\.math", found) for found in wide), (name, wide)
+        for width in (1440, 1550, 1584):  # where the column of a wide screen begins and ends
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         page.context.close()
 
 
