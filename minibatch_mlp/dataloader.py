@@ -6,22 +6,17 @@
 __all__ = ['Dataset', 'MapDataset', 'SequentialSampler', 'RandomSampler', 'BatchSampler', 'collate', 'DataLoader']
 
 # %% ../nbs/05_dataloader.ipynb #eb1e4cd4
-import math
-import multiprocessing
+import multiprocessing.pool
 import os
-import pickle
 import queue
 import random
 import signal
-import socket
-import struct
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import ForkingPickler
+from multiprocessing.connection import Connection
 from operator import length_hint
 from typing import Any
 
@@ -43,13 +38,11 @@ class Dataset:
     def __getitem__(self, i: int | slice | list | Tensor) -> tuple[Tensor, ...]: return tuple(t[i] for t in self.tensors)
 
 # %% ../nbs/05_dataloader.ipynb #0704f857
+@dataclass(eq=False, repr=False) # makes `__init__`; two data sets with the same items are still two
 class MapDataset:
     "Item `i` is `func(dataset[i])`, computed when it is asked for."
-    def __init__(
-        self,
-        dataset: Sequence, # anything with an index and a length
-        func: Callable, # takes an item and returns another
-    ): self.dataset, self.func = dataset, func
+    dataset: Sequence # anything with an index and a length
+    func: Callable # takes an item and returns another
     def __len__(self) -> int: return len(self.dataset)
     def __getitem__(self, i: int) -> Any: return self.func(self.dataset[i])
 
@@ -64,28 +57,24 @@ class SequentialSampler:
 def _draw_seed(generator: torch.Generator | None = None) -> int:
     return torch.empty((), dtype=torch.int64).random_(generator=generator).item() # a number as PyTorch draws it
 
+@dataclass(eq=False, repr=False)
 class RandomSampler(SequentialSampler):
     "Every index once, in a new random order each time: PyTorch's order for the same seed or generator."
-    def __init__(
-        self,
-        dataset: Sequence, # only its length is used
-        generator: torch.Generator | None = None, # `None` draws a seed from PyTorch's global generator each time
-    ): self.dataset, self.generator = dataset, generator
+    dataset: Sequence # only its length is used
+    generator: torch.Generator | None = None # `None` draws a seed from PyTorch's global generator each time
     def __iter__(self) -> Iterator[int]:
         generator = self.generator or torch.Generator().manual_seed(_draw_seed())
         yield from torch.randperm(len(self), generator=generator).tolist()
         if self.generator: torch.randperm(len(self), generator=generator) # PyTorch draws one more and uses none of it
 
 # %% ../nbs/05_dataloader.ipynb #48807e09
+@dataclass(eq=False, repr=False)
 class BatchSampler:
     "Lists of indices from a sampler, as in PyTorch. Raises `ValueError` for a `batch_size` below 1."
-    def __init__(
-        self,
-        sampler: Iterable[int], # where the indices come from
-        batch_size: int, # how many make a batch; the last may be shorter
-        drop_last: bool = False, # leave out a last batch that is short
-    ):
-        self.sampler, self.batch_size, self.drop_last = sampler, _check_whole('batch_size', batch_size), drop_last
+    sampler: Iterable[int] # where the indices come from
+    batch_size: int # how many make a batch; the last may be shorter
+    drop_last: bool = False # leave out a last batch that is short
+    def __post_init__(self): self.batch_size = _check_whole('batch_size', self.batch_size)
     def __len__(self) -> int: return (len(self.sampler) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
     def __iter__(self) -> Iterator[list[int]]:
         indices = iter(self.sampler)
@@ -93,131 +82,119 @@ class BatchSampler:
             if len(batch) == self.batch_size or not self.drop_last: yield batch
 
 # %% ../nbs/05_dataloader.ipynb #ce61ee07
-def _check_equal(what: str, sizes: list) -> None:
-    for i, size in enumerate(sizes):
-        if size != sizes[0]:
-            raise ValueError(f'items 0 and {i} of a batch differ in {what}: {sizes[0]} and {size}. Pad or cut them to one '
-                             'size, or give the DataLoader a collate_fn')
-
 def collate(
     items: Sequence, # tensors, arrays, numbers, strings, or tuples, lists and mappings of these, nested to any depth
 ) -> Any: # built like one item, and each tensor has the batch as a new first dimension
-    """Make one batch of many items, as `torch.utils.data.default_collate`: tuples become lists, strings are left alone.
+    """Make one batch of many items, as `torch.utils.data.default_collate`: tuples become lists, mappings become dicts,
+    strings are left alone.
 
     Raises `ValueError` for no items or items of unequal shape or length, and `TypeError` for what cannot be stacked."""
     if not len(items): raise ValueError('items is empty: there is nothing to make a batch of')
     first = items[0]
-    if isinstance(first, Tensor | np.ndarray):
-        tensors = [torch.as_tensor(item) for item in items]
-        try: return torch.stack(tensors)
-        except RuntimeError: # only now: to compare all shapes each time would cost
-            _check_equal('shape', [list(tensor.shape) for tensor in tensors])
-            raise
     if isinstance(first, str | bytes): return items
     if isinstance(first, int | float | np.generic):
         return torch.as_tensor(items, dtype=torch.float64 if isinstance(first, float) else None)
-    if isinstance(first, Mapping):
-        batch = {key: collate([item[key] for item in items]) for key in first}
-        try: return type(first)(batch)
-        except TypeError: return batch # not every mapping is made from a dict alone
-    if not isinstance(first, Sequence):
-        raise TypeError(f'items of type {type(first).__name__} cannot be stacked: give the DataLoader a collate_fn')
-    _check_equal('length', [len(item) for item in items])
-    columns = [collate(column) for column in zip(*items)]
-    return type(first)(*columns) if hasattr(first, '_fields') else columns
+    if isinstance(first, Mapping): return {key: collate([item[key] for item in items]) for key in first}
+    try:
+        if isinstance(first, Tensor | np.ndarray): return torch.stack([torch.as_tensor(item) for item in items])
+        if not isinstance(first, Sequence):
+            raise TypeError(f'items of type {type(first).__name__} cannot be stacked: give the DataLoader a collate_fn')
+        columns = [collate(column) for column in zip(*items, strict=True)]
+        return type(first)(*columns) if hasattr(first, '_fields') else columns
+    except (RuntimeError, ValueError): # only now: to compare all sizes each time would cost
+        sizes = [len(item) if isinstance(item, Sequence) else list(np.shape(item)) for item in items]
+        i = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+        if i is None: raise
+        raise ValueError(f'items 0 and {i} of a batch differ in shape: {sizes[0]} and {sizes[i]}. Pad or cut them to '
+                         'one size, or give the DataLoader a collate_fn') from None
 
 # %% ../nbs/05_dataloader.ipynb #83750a60
 def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
     "The batch of the items at `indices`. An exception gets a note that says where it happened."
-    where = None
+    at, items = indices, []
     try:
-        index = getattr(type(dataset), '__getitem__', None) # one of its own may do more than look up `tensors`
-        if hasattr(dataset, '__getitems__'): items = dataset.__getitems__(indices)
-        elif collate_fn is collate and index in (Dataset.__getitem__, torch.utils.data.TensorDataset.__getitem__):
+        if collate_fn is collate and type(dataset) in (Dataset, torch.utils.data.TensorDataset):
             rows = np.asarray(indices)
             try: return [torch.from_numpy(tensor.numpy().take(rows, axis=0)) for tensor in dataset.tensors]
-            except (IndexError, RuntimeError, TypeError): return [tensor[rows] for tensor in dataset.tensors] # not for NumPy
+            except (RuntimeError, TypeError): return [tensor[rows] for tensor in dataset.tensors] # not for NumPy
+        if hasattr(dataset, '__getitems__'): items = dataset.__getitems__(indices)
         else:
-            items = []
-            for i in indices:
-                where = f'item {i}'
-                items.append(dataset[i])
-            where = None
+            for at in indices: items.append(dataset[at])
+        at = indices
         return collate_fn(items)
     except Exception as error:
-        error.add_note(f'This happened with {where or f"items {str(indices)[:80]}"} of the data set.')
+        error.add_note(f'This happened with {"items" if at is indices else "item"} {str(at)[:80]} of the data set.')
         raise
 
 # %% ../nbs/05_dataloader.ipynb #2c718b24
-class _Pickler(ForkingPickler):
-    def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is not Tensor: return NotImplemented
-        try: return torch.from_numpy, (obj.numpy(),) # of a view, what it shows, and not all the memory under it
+class _Pickler(multiprocessing.reduction.ForkingPickler):
+    def reducer_override(self, obj: Any) -> Any: # of a view, only what it shows, and not all the memory under it
+        try: return (torch.from_numpy, (obj.numpy(),)) if type(obj) is Tensor else NotImplemented
         except (TypeError, RuntimeError): return NotImplemented # what NumPy does not know, such as bfloat16
 
-def _work(pipe: Connection, parent: int, dataset: Any, collate_fn: Callable) -> None:
-    "What a worker process does: a batch, or an exception, for each task until the task is `None`."
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join() # waits until the parent is gone, for whatever reason
+    os._exit(1)
+
+def _work(pipe: Connection, dataset: Any, collate_fn: Callable) -> None:
+    "What a worker process does: answer each task with a batch or an exception, until the task is `None`."
     signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C reaches the parent as well, which then ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
-    tasks = queue.SimpleQueue()
-    def receive(): # in a thread: so the parent can always send, and a worker whose parent is gone ends at once
-        try:
-            while os.getppid() == parent:
-                if pipe.poll(1): tasks.put(pipe.recv())
-        finally: os._exit(1)
-    threading.Thread(target=receive, daemon=True).start()
-    while task := tasks.get():
-        seed, indices = task
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for seed, indices in iter(pipe.recv, None):
         for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32)
-        try: answer = _Pickler.dumps((_fetch(dataset, indices, collate_fn), None, []))
+        try: answer = _Pickler.dumps((_fetch(dataset, indices, collate_fn), None))
         except Exception as error:
-            text = f'In worker process {os.getpid()}:\n{"".join(traceback.format_exception(error))}' # with its notes so far
-            try:
-                answer = _Pickler.dumps((None, error, [text]))
-                if pickle.loads(answer)[1].args != error.args: raise error
-            except Exception: answer = _Pickler.dumps((None, RuntimeError(text), [])) # it does not survive pickling
+            # It arrives with the traceback's text as its cause, or as that text alone if it does not survive pickling.
+            wrapped = multiprocessing.pool.ExceptionWithTraceback(error, error.__traceback__)
+            try: _Pickler.loads(answer := _Pickler.dumps((None, wrapped)))
+            except Exception: answer = _Pickler.dumps((None, RuntimeError(wrapped.tb)))
         pipe.send_bytes(answer)
 
 # %% ../nbs/05_dataloader.ipynb #1a5eb829
+def _serve(i: int, process: multiprocessing.Process, pipe: Connection, tasks: list, answers: list) -> None:
+    "What the thread of worker `i` does: hand it a task, wait for the answer, and so on until the task is `None`."
+    try:
+        for task in iter(tasks[i].get, None):
+            pipe.send_bytes(_Pickler.dumps(task))
+            answers[i].put(pipe.recv())
+        pipe.send(None)
+    except Exception as error:
+        process.join(1)
+        ended = RuntimeError(f'worker process has ended: {process}. See with num_workers=0 why, or check memory')
+        for answer in answers: answer.put((None, error if process.is_alive() else ended)) # the loop waits at one
+
 class _Workers:
-    "Processes that fetch batches, each at the end of a pipe."
+    "Processes that fetch batches in turn. For each there is a thread, which may wait for ever where the loop may not."
     def __init__(self, loader: 'DataLoader'):
-        self.owner, self.timeout, self.pipes, self.processes = os.getpid(), min(loader.timeout, 1e6), [], []
+        self.owner, self.timeout, self.processes, self.owing = os.getpid(), min(loader.timeout, 1e6), [], 0
+        self.tasks, self.answers = ([queue.SimpleQueue() for _ in range(loader.num_workers)] for _ in range(2))
         context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-        for _ in range(loader.num_workers):
+        for i in range(loader.num_workers):
             pipe, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, self.owner, loader.dataset, loader.collate_fn), daemon=True)
+            process = context.Process(target=_work, args=(there, loader.dataset, loader.collate_fn), daemon=True)
             process.start()
             there.close() # so that the pipe ends when the worker does
-            if sys.platform != 'win32': # half a message may not take longer either
-                limit = struct.pack('ll', math.ceil(self.timeout), 0)
-                with socket.socket(fileno=os.dup(pipe.fileno())) as end:
-                    end.setblocking(True) # whatever `socket.setdefaulttimeout` says
-                    for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO): end.setsockopt(socket.SOL_SOCKET, way, limit)
-            self.pipes.append(pipe)
             self.processes.append(process)
-    def send(self, i: int, task: tuple | None) -> None:
-        try: self.pipes[i].send_bytes(_Pickler.dumps(task))
-        except OSError: self.fail(i)
-    def receive(self, i: int) -> Any:
-        if self.pipes[i] not in wait([self.pipes[i], *(p.sentinel for p in self.processes)], self.timeout): self.fail(i)
-        try: batch, error, notes = self.pipes[i].recv()
-        except (EOFError, OSError): self.fail(i)
-        if error is not None:
-            error.__notes__ = notes
-            raise error
-        return batch
-    def fail(self, i: int) -> None:
-        self.processes[i].join(1)
-        for process in self.processes:
-            if not process.is_alive(): raise RuntimeError(f'a worker process has ended: {process}. See with num_workers=0 why, '
-                                                          'and after SIGKILL whether memory ran out')
-        raise TimeoutError(f'worker process {self.processes[i].pid} gave no batch in {self.timeout} seconds: see with '
-                           'num_workers=0 which item takes so long, or raise timeout')
-    def stop(self, patience: float = 0) -> None:
+            threading.Thread(target=_serve, args=(i, process, pipe, self.tasks, self.answers), daemon=True).start()
+    def run(self, tasks: list, ahead: int) -> Iterator:
+        "The batches of `tasks`, with `ahead` more of them on their way."
+        for i in range(len(tasks) + ahead):
+            if i < len(tasks):
+                self.tasks[i % len(self.tasks)].put(tasks[i])
+                self.owing += 1
+            if i < ahead: continue
+            try: batch, error = self.answers[(i - ahead) % len(self.answers)].get(timeout=self.timeout)
+            except queue.Empty: raise TimeoutError(f'no batch in {self.timeout} seconds: see with num_workers=0 which '
+                                                   'item takes so long, or raise timeout') from None
+            if error is not None: raise error
+            self.owing -= 1
+            yield batch
+    def stop(self) -> None:
+        for tasks in self.tasks: tasks.put(None)
         for process in self.processes if os.getpid() == self.owner else (): # a forked child has a copy of this
-            process.join(patience)
+            process.join(0 if self.owing else 2) # one that has nothing to do ends by itself
             process.kill()
             process.join(2)
     __del__ = stop
@@ -225,12 +202,10 @@ class _Workers:
 # %% ../nbs/05_dataloader.ipynb #af067117
 def _generators(*loaders: Any) -> list[torch.Generator]:
     "The global generator, then those of loaders and of their samplers, ours or PyTorch's, each once."
-    owners = []
-    for loader in loaders:
-        batch_sampler = getattr(loader, 'batch_sampler', None)
-        owners += [loader, getattr(loader, 'sampler', None), batch_sampler, getattr(batch_sampler, 'sampler', None)]
-    own = [owner.generator for owner in owners if isinstance(getattr(owner, 'generator', None), torch.Generator)]
-    return list(dict.fromkeys([torch.default_generator, *own]))
+    batch_samplers = [getattr(loader, 'batch_sampler', None) for loader in loaders]
+    samplers = [getattr(owner, 'sampler', None) for owner in (*loaders, *batch_samplers)]
+    found = [getattr(owner, 'generator', None) for owner in (*loaders, *batch_samplers, *samplers)]
+    return list(dict.fromkeys([torch.default_generator, *(g for g in found if isinstance(g, torch.Generator))]))
 
 class DataLoader:
     """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place in the epoch to go on from.
@@ -253,62 +228,50 @@ class DataLoader:
         timeout: float = 600, # the longest wait for a batch from a worker, in seconds
     ):
         if not length_hint(dataset, 1): raise ValueError('data set is empty: the length of dataset is 0')
-        if not timeout > 0: raise ValueError(f'timeout is {timeout!r}: it must be a number of seconds above 0')
-        self.num_workers, self.timeout = _check_whole('num_workers', num_workers, 0), timeout
-        self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
-        if shuffle and sampler is not None: raise ValueError(f'shuffle is {shuffle} and sampler is {sampler}: give only one')
         if batch_sampler is None:
             if sampler is None: sampler = RandomSampler(dataset, generator) if shuffle else SequentialSampler(dataset)
+            elif shuffle: raise ValueError(f'shuffle is {shuffle} and sampler is {sampler}: give only one')
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-            batch_size = batch_sampler.batch_size
         elif batch_size != 1 or shuffle or drop_last or sampler is not None:
-            raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size, shuffle, sampler and '
-                             f'drop_last, which are {batch_size}, {shuffle}, {sampler} and {drop_last}')
-        else: batch_size = None
+            raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size {batch_size}, '
+                             f'shuffle {shuffle}, sampler {sampler} and drop_last {drop_last}')
         if length_hint(batch_sampler, -1) < 0: raise TypeError('sampler has no length: give it a __len__, since an epoch ends')
-        self.dataset, self.batch_sampler, self.batch_size, self.sampler = dataset, batch_sampler, batch_size, sampler
-        self.collate_fn, self.drop_last, self.generator = collate_fn, drop_last, generator
-        self.persistent_workers = persistent_workers
-        self._workers, self._seed, self._epoch, self._resume = None, None, None, False
+        self.dataset, self.sampler, self.batch_sampler, self.generator = dataset, sampler, batch_sampler, generator
+        self.batch_size, self.drop_last, self.timeout = getattr(batch_sampler, 'batch_size', None), drop_last, timeout
+        self.num_workers = _check_whole('num_workers', num_workers, 0)
+        self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
+        self.persistent_workers, self.collate_fn = num_workers > 0 and persistent_workers, collate_fn
+        self._workers = self._seed = self._epoch = self._resume = None
 
-    def __copy__(self) -> 'DataLoader': # with a place and with workers of its own
-        other = object.__new__(type(self))
-        vars(other).update(vars(self), _workers=None, _epoch=None, _resume=False)
-        return other
+    # A copy has workers and a place of its own.
+    def __getstate__(self) -> dict: return {**vars(self), '_workers': None, '_epoch': None, '_resume': None}
 
     def __len__(self) -> int: return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator: # an epoch, or after `load_state_dict` the rest of one
-        found, resume, self._resume = self._states(), self._resume, False
-        if resume: self._set_states(self._epoch['states'])
-        else: self._epoch = {'batches': 0, 'states': found, 'seed': self._seed}
-        # PyTorch draws a seed before the order, but for persistent workers only once. Theirs leads to the next ones here.
-        first = self._seed is None or not (self.num_workers and self.persistent_workers)
-        self._seed = _draw_seed(self.generator if first else torch.Generator().manual_seed(self._seed))
-        tasks = list(enumerate(self.batch_sampler, self._seed)) # a seed for each batch, and its indices
+        found, resume, self._resume = self._states(), self._resume, None
+        if resume: self._set_states(resume['states'])
+        epoch = self._epoch = resume or {'batches': 0, 'states': found, 'seed': self._seed}
+        # PyTorch draws a seed before the order, but for persistent workers only once: theirs leads to the next here.
+        seed = _draw_seed(self.generator if self._seed is None else torch.Generator().manual_seed(self._seed))
+        if self.persistent_workers: self._seed = seed
+        tasks = list(enumerate(self.batch_sampler, seed)) # a seed for each batch, and its indices
         if resume: self._set_states(found)
-        return self._batches(self._epoch, tasks[self._epoch['batches']:])
+        return self._batches(epoch, tasks[epoch['batches']:])
 
     def _batches(self, epoch: dict, tasks: list) -> Iterator:
-        fetched = (_fetch(self.dataset, indices, self.collate_fn) for _, indices in tasks)
-        for batch in self._from_workers(tasks) if self.num_workers else fetched:
-            epoch['batches'] += 1
-            self._epoch, self._resume = epoch, False # the place is that of the iterator that moved last
-            yield batch
-        if self._epoch is epoch: self._epoch = None
-
-    def _from_workers(self, tasks: list) -> Iterator:
-        workers, self._workers, ahead = self._workers or _Workers(self), None, self.num_workers * self.prefetch_factor
+        workers, self._workers = (self._workers or _Workers(self)) if self.num_workers else None, None
+        if workers: batches = workers.run(tasks, self.num_workers * self.prefetch_factor)
+        else: batches = (_fetch(self.dataset, indices, self.collate_fn) for _, indices in tasks)
         try:
-            for i in range(len(tasks) + ahead):
-                if i < len(tasks): workers.send(i % self.num_workers, tasks[i])
-                if i >= ahead: yield workers.receive((i - ahead) % self.num_workers)
-            if self.persistent_workers: self._workers, workers = workers, None
-            else:
-                for i in range(self.num_workers): workers.send(i, None)
-                workers.stop(patience=2)
+            for batch in batches:
+                epoch['batches'] += 1
+                self._epoch = epoch # the place is that of the iterator that moved last
+                yield batch
+            if self._epoch is epoch: self._epoch = None
+            if self.persistent_workers: self._workers = workers
         finally:
-            if workers: workers.stop()
+            if workers is not self._workers: workers.stop()
 
     def _states(self) -> list[Tensor]: return [generator.get_state() for generator in _generators(self)]
 
@@ -324,26 +287,22 @@ class DataLoader:
         order, own = getattr(self.batch_sampler, 'sampler', self.batch_sampler), self._states()[1:]
         loader = {'length': length_hint(self.dataset, -1), 'batches': length_hint(self.batch_sampler, -1),
                   'batch_size': self.batch_size, 'order': type(order).__name__, 'generators': len(own),
-                  'persistent_workers': bool(self.num_workers and self.persistent_workers)}
+                  'persistent_workers': self.persistent_workers}
         epoch = self._epoch or {'batches': 0, 'states': None, 'seed': self._seed}
         return {**epoch, 'generators': own, 'loader': loader}
 
-    def load_state_dict(
-        self,
-        state: Mapping[str, Any], # what `state_dict` gave, of a loader made with the same arguments
-    ) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]): # what `state_dict` of a loader like this gave
         """Make the next `iter()` go on after the batches that were handed out, without fetching those again.
 
         Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
         all the same. Raises `ValueError`, and changes nothing, if the state is of other data or other batches."""
         here, there = self.state_dict()['loader'], state.get('loader', {})
-        if wrong := [f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name]]:
-            raise ValueError(f'the state is of another loader: it has {", ".join(wrong)}')
-        epoch, generators = {name: state[name] for name in ('batches', 'states', 'seed')}, state['generators']
-        self._set_states([torch.get_rng_state(), *generators])
-        self._seed, self._resume = epoch['seed'], epoch['states'] is not None
-        self._epoch = epoch if self._resume else None
+        wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name])
+        if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
+        self._set_states([torch.get_rng_state(), *state['generators']])
+        self._seed = state['seed']
+        self._epoch = self._resume = state['states'] and {name: state[name] for name in ('batches', 'states', 'seed')}
 
     def start_over(self) -> None:
         "Make the next `iter()` begin a new epoch, although the last one was left early."
-        self._epoch, self._resume = None, False
+        self._epoch = self._resume = None
