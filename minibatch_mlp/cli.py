@@ -67,17 +67,20 @@ def load_mlp(
 
 # %% ../nbs/11_cli.ipynb #abfa228f
 def _number(name: str, kind: type, least: int) -> Callable[[str], Any]:
-    "A function that reads a number from `least` to below 2**31. What it cannot read is a `ValueError`."
+    "A function that reads a number from `least` to below 2**32. What it cannot read is a `ValueError`."
     def number(text):
         value = kind(text)
-        if not least <= value < 2**31: raise ArgumentTypeError(f'{text!r} is not between {least} and 2**31')
+        if not least <= value < 2**32: raise ArgumentTypeError(f'{text!r} is not from {least} to below 2**32')
         return value
     number.__name__ = name # what the page and argparse call it
     return number
 
 positive_int, whole_number = _number('positive_int', int, 1), _number('whole_number', int, 0)
 not_negative = _number('not_negative', float, 0)
-def layer_sizes(text: str) -> tuple[int, ...]: return tuple(positive_int(size) for size in text.split(','))
+
+def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
+    "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
+    return tuple(positive_int(size) for size in (sizes if isinstance(sizes, tuple | list) else str(sizes).split(',')))
 
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
 _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
@@ -191,7 +194,7 @@ def mlp_train(
     folder = Path(out)
     weights, table, picture, page, checkpoint = (
         folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html', 'checkpoint.pt'))
-    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=tuple(hidden), opt=opt, schedule=schedule, momentum=momentum,
+    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=layer_sizes(hidden), opt=opt, schedule=schedule, momentum=momentum,
                     weight_decay=weight_decay, shift=shift, patience=patience, seed=seed, data=data and str(data),
                     threads=threads, device=device)
     if resume: settings = _settings_to_resume(checkpoint, settings)
@@ -200,7 +203,7 @@ def mlp_train(
     try:
         if resume: learn.resume(checkpoint)
         else: learn.fit(settings['epochs'], settings['lr'])
-    except (KeyboardInterrupt, FloatingPointError) as error:
+    except (KeyboardInterrupt, FloatingPointError, BrokenPipeError) as error:
         if not learn.history: raise # the weights are next to untrained, and not worth an earlier run's
         trouble = error
 
@@ -211,7 +214,8 @@ def mlp_train(
     learn.save_history(table)
     _save_picture(picture, learn, *mnist.test)
     _write_whole(page, DrawDigit(model, mnist.test).save)
-    print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
+    if not isinstance(trouble, BrokenPipeError):
+        print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
     if trouble: raise type(trouble)(f'{str(trouble) or "interrupted, --resume goes on"}; saved what was trained')
 
 # %% ../nbs/11_cli.ipynb #f2c64d33

@@ -122,7 +122,8 @@ def _split(arrays: Mapping[str, Any], part: str, n: int, path: Path) -> Split:
         if not isinstance(array, np.ndarray): _refuse(path, f'{name}_{part} is a {type(array).__name__} and not an array')
     if x.shape not in ((n, 784), (n, 28, 28)) or y.shape != (n,):
         _refuse(path, f'x_{part} has shape {x.shape} and y_{part} {y.shape}, where ({n}, 784) and ({n},) were expected')
-    wrong = np.flatnonzero(~np.isin(y, range(10)))
+    if y.dtype.kind not in 'iu': _refuse(path, f'y_{part} holds {y.dtype}, where whole numbers were expected')
+    wrong = np.flatnonzero((y < 0) | (y > 9))
     if len(wrong): _refuse(path, f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, where 0 to 9 were expected')
     if x.dtype != np.uint8 and x.dtype.kind != 'f':
         _refuse(path, f'x_{part} holds {x.dtype}, where uint8 or floats were expected')
@@ -152,7 +153,8 @@ def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
     names = {(60000, 28, 28): 'x_train', (60000,): 'y_train', (10000, 28, 28): 'x_test', (10000,): 'y_test'}
     found: dict[str, tuple[Path, np.ndarray]] = {}
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        if not path.read_bytes().startswith((b'\x1f\x8b', b'\0\0\x08')): continue # such as a .DS_Store
+        with path.open('rb') as file: start = file.read(3)
+        if not start.startswith((b'\x1f\x8b', b'\0\0\x08')): continue # such as a .DS_Store
         try: array = read_idx(_file_bytes(path))
         except (ValueError, OSError, EOFError, zlib.error) as error: _refuse(path, f'damaged or no IDX file ({error})', error)
         if (name := names.get(array.shape)) is None:

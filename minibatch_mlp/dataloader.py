@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, cycle, islice
 from multiprocessing.connection import Connection
 from operator import length_hint
 from typing import Any
@@ -178,14 +178,15 @@ class _Workers:
             there.close() # so that the pipe ends when the worker does
             self.processes.append(process)
             threading.Thread(target=_serve, args=(i, process, pipe, self.tasks, self.answers), daemon=True).start()
-    def run(self, tasks: list, ahead: int) -> Iterator:
+    def run(self, tasks: Iterator, ahead: int) -> Iterator:
         "The batches of `tasks`, with `ahead` more of them on their way."
-        for i in range(len(tasks) + ahead):
-            if i < len(tasks):
-                self.tasks[i % len(self.tasks)].put(tasks[i])
+        waiting = cycle(self.tasks)
+        for answers in cycle(self.answers):
+            for task in islice(tasks, ahead + 1 - self.owing):
+                next(waiting).put(task)
                 self.owing += 1
-            if i < ahead: continue
-            try: batch, error = self.answers[(i - ahead) % len(self.answers)].get(timeout=self.timeout)
+            if not self.owing: return
+            try: batch, error = answers.get(timeout=self.timeout)
             except queue.Empty: raise TimeoutError(f'no batch in {self.timeout} seconds: see with num_workers=0 which '
                                                    'item takes so long, or raise timeout') from None
             if error is not None: raise error
@@ -235,7 +236,6 @@ class DataLoader:
         elif batch_size != 1 or shuffle or drop_last or sampler is not None:
             raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size {batch_size}, '
                              f'shuffle {shuffle}, sampler {sampler} and drop_last {drop_last}')
-        if length_hint(batch_sampler, -1) < 0: raise TypeError('sampler has no length: give it a __len__, since an epoch ends')
         self.dataset, self.sampler, self.batch_sampler, self.generator = dataset, sampler, batch_sampler, generator
         self.batch_size, self.drop_last, self.timeout = getattr(batch_sampler, 'batch_size', None), drop_last, timeout
         self.num_workers = _check_whole('num_workers', num_workers, 0)
@@ -255,11 +255,13 @@ class DataLoader:
         # PyTorch draws a seed before the order, but for persistent workers only once: theirs leads to the next here.
         seed = _draw_seed(self.generator if self._seed is None else torch.Generator().manual_seed(self._seed))
         if self.persistent_workers: self._seed = seed
-        tasks = list(enumerate(self.batch_sampler, seed)) # a seed for each batch, and its indices
+        order = enumerate(self.batch_sampler, seed) # a seed for each batch, and its indices
+        # some now, so that a state from before the first batch holds the order. What was handed out is not fetched again.
+        drawn = list(islice(order, max(1, epoch['batches'] + self.num_workers * self.prefetch_factor)))
         if resume: self._set_states(found)
-        return self._batches(epoch, tasks[epoch['batches']:])
+        return self._batches(epoch, chain(drawn[epoch['batches']:], order))
 
-    def _batches(self, epoch: dict, tasks: list) -> Iterator:
+    def _batches(self, epoch: dict, tasks: Iterator) -> Iterator:
         workers, self._workers = (self._workers or _Workers(self)) if self.num_workers else None, None
         if workers: batches = workers.run(tasks, self.num_workers * self.prefetch_factor)
         else: batches = (_fetch(self.dataset, indices, self.collate_fn) for _, indices in tasks)
@@ -287,7 +289,8 @@ class DataLoader:
         order, own = getattr(self.batch_sampler, 'sampler', self.batch_sampler), self._states()[1:]
         loader = {'length': length_hint(self.dataset, -1), 'batches': length_hint(self.batch_sampler, -1),
                   'batch_size': self.batch_size, 'order': type(order).__name__, 'generators': len(own),
-                  'persistent_workers': self.persistent_workers}
+                  'persistent_workers': self.persistent_workers,
+                  'prefetched': self.num_workers * self.prefetch_factor if own else None} # they are that far ahead
         epoch = self._epoch or {'batches': 0, 'states': None, 'seed': self._seed}
         return {**epoch, 'generators': own, 'loader': loader}
 

@@ -123,10 +123,10 @@ class Learner:
             if _length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
         for cb in cbs:
             if not isinstance(cb, Callback): raise TypeError(f'{cb!r} in cbs is no Callback: give an object of a subclass')
-        names = ['loss', *(getattr(metric, '__name__', None) for metric in metrics)]
+        self.model, self.loss_func, self.opt_func, self.metrics = model, loss_func, opt_func, list(metrics)
+        names = self._names
         if None in names or len({*names}) < len(names):
             raise ValueError(f'metrics need a __name__ each that no other has: with the loss, the names are {names}')
-        self.model, self.loss_func, self.opt_func, self.metrics = model, loss_func, opt_func, dict(zip(names[1:], metrics))
         if not self._parameters(): raise ValueError('model lists no parameters: there is nothing to train')
         self._use([KeepFinite(), *cbs])
         self.opt, self.history = None, [] # the optimiser is made by the first fit
@@ -138,6 +138,9 @@ class Learner:
     def __repr__(self) -> str: return f'Learner({type(self.model).__name__}, {self.epoch} epochs done)'
 
     def _parameters(self) -> list[Tensor]: return list(self.model.parameters())
+
+    @property
+    def _names(self) -> list[str | None]: return ['loss', *(getattr(metric, '__name__', None) for metric in self.metrics)]
 
     # The loop
     def _use(self, cbs: Iterable[Callback]) -> None:
@@ -258,11 +261,11 @@ class Learner:
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
         if dl is self.dls.train and hasattr(dl, 'start_over'): dl = copy.copy(dl) # it must keep its place
-        means = {name: _Mean() for name in ('loss', *self.metrics)}
+        means = {name: _Mean() for name in self._names}
         def measure():
             self._forward()
-            for name, mean in means.items():
-                value = self.metrics[name](self.preds, self.yb) if name in self.metrics else self.loss
+            values = self.loss, *(metric(self.preds, self.yb) for metric in self.metrics)
+            for (name, mean), value in zip(means.items(), values):
                 try: mean.add(float(value), len(self.yb))
                 except (TypeError, ValueError, RuntimeError):
                     raise TypeError(f'{name} returned {value!r}, where a number is needed') from None
@@ -307,19 +310,21 @@ class Learner:
     def load_state_dict(self, state: Mapping) -> None:
         "Take over `state`, wholly or not at all. Raises `ValueError` if it does not fit."
         try:
-            with self._undone(): self._restore(state) # a rehearsal
+            with self._undone(only_if_it_fails=True): self._restore(copy.deepcopy(state))
         except Exception as error: raise ValueError(f'the checkpoint does not fit this learner: {error}') from error
-        self._restore(copy.deepcopy(state))
 
     @contextmanager
-    def _undone(self) -> Iterator[None]:
+    def _undone(self, only_if_it_fails: bool = False) -> Iterator[None]:
         "Whatever a `with` block does to the learner is undone at its end."
-        before, opt, cbs = copy.deepcopy(self.state_dict()), self.opt, self.cbs
-        try: yield
+        before, opt, cbs, done = copy.deepcopy(self.state_dict()), self.opt, self.cbs, False
+        try:
+            yield
+            done = only_if_it_fails
         finally:
-            self.opt = opt
-            self._use(cbs)
-            self._restore(before)
+            if not done:
+                self.opt = opt
+                self._use(cbs)
+                self._restore(before)
 
     def _restore(self, state: Mapping) -> None:
         if state['batches'] != self.batches:
@@ -439,18 +444,17 @@ class KeepFinite(Callback):
     Every learner has one. It copies model and optimiser when a fit begins, after each epoch, and every 100 batches."""
     order, good = -20, None
 
-    def _keep(self, learn: Learner) -> None:
+    def _keep(self, learn: Learner, step: int) -> None:
         if not all(p.isfinite().all() for p in learn.model.parameters()): self._stop(learn, 'a weight became infinite or nan')
-        self.step, self.good = learn.step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
+        self.step, self.good = step, copy.deepcopy((learn.model.state_dict(), learn.opt.state_dict()))
 
-    before_fit = after_epoch = _keep
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and learn.step % 100 == 0: self._keep(learn)
+    def before_fit(self, learn: Learner) -> None: self._keep(learn, learn.step)
+    def after_epoch(self, learn: Learner) -> None: self._keep(learn, learn.step)
 
     def after_loss(self, learn: Learner) -> None:
         loss, part = learn.loss.item(), '' if learn.training else 'validation '
         if not math.isfinite(loss): self._stop(learn, f'the {part}loss became {loss}')
+        if learn.training and learn.step % 100 == 0: self._keep(learn, learn.step - 1) # the weights that made this loss
 
     def _stop(self, learn: Learner, what: str) -> None:
         if self.good is None: return # `validate` by itself has nothing to go back to

@@ -25,6 +25,10 @@ def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             seen.add(id(item))
             yield name, item
 
+def _kind(module: 'Module', name: str) -> str | None:
+    "Which of the dictionaries of `module` has `name`."
+    return next((kind for kind in _kinds if name in module.__dict__.get(kind, ())), None)
+
 class Module:
     "Base class of models that know their parameters: the parts of `torch.nn.Module` that these pages use."
 
@@ -38,13 +42,10 @@ class Module:
         raise NotImplementedError(f'{type(self).__name__} has no forward method')
 
     # Attributes
-    def _registry(self, name: str) -> str | None: # which of the dictionaries has `name`
-        return next((kind for kind in _kinds if name in self.__dict__.get(kind, ())), None)
-
     def __setattr__(self, name: str, value: Any) -> None:
         "Register parameters and modules; anything else is a plain attribute. Raises `AttributeError` before `__init__`."
         kind = '_parameters' if isinstance(value, nn.Parameter) else '_modules' if isinstance(value, _module_types) else None
-        registered = self._registry(name)
+        registered = _kind(self, name)
         if kind is None and registered is None: return super().__setattr__(name, value)
         if '_modules' not in self.__dict__:
             raise AttributeError(f'cannot assign {name} before {type(self).__name__} calls super().__init__()')
@@ -61,13 +62,13 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         "Called when `name` is no plain attribute. Raises an `AttributeError` that lists the names there are."
-        if kind := self._registry(name): return self.__dict__[kind][name]
+        if kind := _kind(self, name): return self.__dict__[kind][name]
         names = [n for kind in _kinds for n in self.__dict__.get(kind, ())] + [n for n in self.__dict__ if n[0] != '_']
         hint = f'it has {", ".join(names)}' if '_modules' in self.__dict__ else 'was super().__init__() called?'
         raise AttributeError(f'{type(self).__name__} has no attribute {name!r}; {hint}', name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        if kind := self._registry(name): del self.__dict__[kind][name]
+        if kind := _kind(self, name): del self.__dict__[kind][name]
         else: super().__delattr__(name)
 
     def __dir__(self) -> list[str]:
