@@ -10,11 +10,10 @@ import gzip
 import io
 import math
 import pickle
-import zlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ def show_image(
         side = math.isqrt(pixels.size)
         if side * side != pixels.size: raise ValueError(f'image has {pixels.size} numbers: no square, as 784 = 28 * 28 is')
         pixels = pixels.reshape(side, side)
-    ax = ax or plt.subplots(figsize=(2, 2))[1]
+    if ax is None: ax = plt.figure(figsize=(2, 2)).subplots()
     ax.imshow(pixels, cmap=cmap, **kwargs)
     ax.set_axis_off()
     ax.set_title(title)
@@ -54,13 +53,13 @@ def show_images(
     import matplotlib.pyplot as plt
 
     if not len(images): raise ValueError('images is empty: there is nothing to show')
-    height, titles = (size, [None] * len(images)) if titles is None else (size + 0.2, titles)
-    if len(titles) != len(images): raise ValueError(f'{len(images)} images but {len(titles)} titles')
+    if titles is not None and len(titles) != len(images): raise ValueError(f'{len(images)} images but {len(titles)} titles')
     ncols = min(ncols, len(images))
     nrows = math.ceil(len(images) / ncols)
-    fig, axes = plt.subplots(nrows, ncols, figsize=(ncols * size, nrows * height), squeeze=False)
-    for ax in axes.flat[len(images):]: ax.set_axis_off() # those that are left over
-    for ax, image, title in zip(axes.flat, images, titles): show_image(image, ax, title, **kwargs)
+    height = size if titles is None else size + 0.2
+    fig = plt.figure(figsize=(ncols * size, nrows * height))
+    for i, image in enumerate(images):
+        show_image(image, fig.add_subplot(nrows, ncols, i + 1), None if titles is None else titles[i], **kwargs)
     return fig
 
 # %% ../nbs/00_data.ipynb #681b4efc
@@ -81,8 +80,6 @@ def read_idx(
 class _RefusedPickle(pickle.UnpicklingError):
     "A pickle asked for something that is not part of a NumPy array."
 
-def _encode_latin1(text, encoding): return text.encode('latin-1')
-
 # `_reconstruct` and `_frombuffer` have moved between NumPy's modules, so we ask an array for them.
 _array_builders = {'ndarray': np.ndarray, 'dtype': np.dtype,
                    '_reconstruct': np.empty(0).__reduce__()[0], '_frombuffer': np.empty(0).__reduce_ex__(5)[0]}
@@ -92,7 +89,7 @@ class ArrayUnpickler(pickle.Unpickler):
     "An unpickler that builds NumPy arrays and plain containers. Raises `pickle.UnpicklingError` for anything else."
     def find_class(self, module: str, name: str) -> Any:
         if module.split('.')[0] == 'numpy' and name in _array_builders: return _array_builders[name]
-        if (module, name) == ('_codecs', 'encode'): return _encode_latin1 # how Python 3 writes bytes in old protocols
+        if (module, name) == ('_codecs', 'encode'): return str.encode # how Python 3 writes bytes in old protocols
         raise _RefusedPickle(f'this pickle asks for {module}.{name}, and only NumPy arrays are allowed; nothing was run. '
                              'A pickle can run any code: do not load it unless you trust where it comes from')
 
@@ -109,74 +106,49 @@ class MNIST(NamedTuple):
     test: Split
 
 # %% ../nbs/00_data.ipynb #5856e403
-_accepted = ('a classic mnist.pkl.gz, a Keras mnist.npz, or a folder with the four IDX files '
-             '(MNIST, Fashion-MNIST and KMNIST come in this form)')
-
-def _refuse(path: Path, problem: str, cause: Exception | None = None) -> NoReturn:
-    raise ValueError(f'{path}: {problem}. Expected {_accepted}.') from cause
-
-def _split(arrays: Mapping[str, Any], part: str, n: int, path: Path) -> Split:
+def _split(arrays: Mapping[str, Any], part: str, n: int) -> Split:
     "The checked `part` of `arrays`, with `n` pictures."
-    x, y = (arrays[f'{name}_{part}'] for name in 'xy')
-    for name, array in (('x', x), ('y', y)):
-        if not isinstance(array, np.ndarray): _refuse(path, f'{name}_{part} is a {type(array).__name__} and not an array')
+    x, y = (np.asarray(arrays[f'{name}_{part}']) for name in 'xy')
     if x.shape not in ((n, 784), (n, 28, 28)) or y.shape != (n,):
-        _refuse(path, f'x_{part} has shape {x.shape} and y_{part} {y.shape}, where ({n}, 784) and ({n},) were expected')
-    if y.dtype.kind not in 'iu': _refuse(path, f'y_{part} holds {y.dtype}, where whole numbers were expected')
+        raise ValueError(f'x_{part} has shape {x.shape} and y_{part} {y.shape}, and not ({n}, 784) and ({n},)')
+    if y.dtype.kind not in 'iu': raise ValueError(f'y_{part} holds {y.dtype} and not whole numbers')
     wrong = np.flatnonzero((y < 0) | (y > 9))
-    if len(wrong): _refuse(path, f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, where 0 to 9 were expected')
-    if x.dtype != np.uint8 and x.dtype.kind != 'f':
-        _refuse(path, f'x_{part} holds {x.dtype}, where uint8 or floats were expected')
-    pixels = torch.from_numpy(x.astype(np.float32)).reshape(n, 784)
+    if len(wrong): raise ValueError(f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, outside 0 to 9')
+    pixels = torch.from_numpy(x.reshape(n, 784).astype(np.float32))
     if x.dtype == np.uint8: pixels /= 256
-    if not (pixels.min() >= 0 and pixels.max() <= 1): _refuse(path, f'x_{part} has pixels outside 0 to 1 (or not a number)')
-    return Split(pixels, torch.tensor(y.astype(np.int64)))
+    low, high = pixels.aminmax()
+    if not 0 <= low <= high <= 1: # also refuses nan
+        raise ValueError(f'x_{part} holds {x.dtype} from {low:g} to {high:g}, and not uint8 or numbers from 0 to 1')
+    return Split(pixels, torch.from_numpy(y.astype(np.int64)))
 
 # %% ../nbs/00_data.ipynb #16074840
-def _file_bytes(path: Path) -> bytes:
-    "The bytes of the file, decompressed if they were gzipped."
-    data = path.read_bytes()
-    return gzip.decompress(data) if data[:2] == b'\x1f\x8b' else data
+_idx_names = {(60000, 28, 28): 'x_train', (60000,): 'y_train', (10000, 28, 28): 'x_test', (10000,): 'y_test'}
 
-def _read_npz(data: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive}
-
-def _read_pickle(data: bytes) -> dict[str, Any]:
-    parts = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
-    if not (isinstance(parts, (tuple, list)) and len(parts) == 3 and
-            all(isinstance(part, (tuple, list)) and len(part) == 2 for part in parts)):
-        raise ValueError('the pickle holds no three pairs of pictures and labels')
-    return {f'{name}_{part}': array for part, pair in zip(MNIST._fields, parts) for name, array in zip('xy', pair)}
-
-def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
-    names = {(60000, 28, 28): 'x_train', (60000,): 'y_train', (10000, 28, 28): 'x_test', (10000,): 'y_test'}
-    found: dict[str, tuple[Path, np.ndarray]] = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        with path.open('rb') as file: start = file.read(3)
-        if not start.startswith((b'\x1f\x8b', b'\0\0\x08')): continue # such as a .DS_Store
-        try: array = read_idx(_file_bytes(path))
-        except (ValueError, OSError, EOFError, zlib.error) as error: _refuse(path, f'damaged or no IDX file ({error})', error)
-        if (name := names.get(array.shape)) is None:
-            _refuse(path, f'it holds an array of shape {array.shape}, where one of {list(names)} was expected')
-        if name in found and not np.array_equal(found[name][1], array):
-            _refuse(folder, f'{found[name][0].name} and {path.name} differ, and both could be {name}')
-        found[name] = path, array
-    if missing := sorted(set(names.values()) - set(found)): _refuse(folder, f'no IDX file for {", ".join(missing)}')
-    return {name: array for name, (_, array) in found.items()}
-
-# %% ../nbs/00_data.ipynb #d0e118a9
 def _read_file(path: Path) -> dict[str, Any]:
     "The arrays in one file, by what it holds."
-    try:
-        data = _file_bytes(path)
-        if data[:3] != b'\0\0\x08': return _read_npz(data) if data[:4] == b'PK\x03\x04' else _read_pickle(data)
-    except (_RefusedPickle, FileNotFoundError, PermissionError): raise
-    except Exception as error: # a damaged file can make its reader fail in any way
-        start = path.read_bytes()[:24]
-        what = f'cut short, damaged or not a data set; it begins with {start!r} ({error or type(error).__name__})'
-        _refuse(path, what, error)
-    _refuse(path, 'one IDX file alone; give the folder that holds all four')
+    data = path.read_bytes()
+    if data[:2] == b'\x1f\x8b': data = gzip.decompress(data)
+    if data[:3] == b'\0\0\x08':
+        array = read_idx(data)
+        return {_idx_names.get(array.shape, f'{path.name} of shape {array.shape}'): array}
+    if data[:4] == b'PK\x03\x04':
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive: return dict(archive)
+    parts = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
+    return {f'{name}_{part}': array for part, pair in zip(MNIST._fields, parts) for name, array in zip('xy', pair)}
+
+# %% ../nbs/00_data.ipynb #d0e118a9
+def _read_folder(folder: Path) -> dict[str, Any]:
+    "The arrays in the IDX files of a folder."
+    arrays: dict[str, Any] = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        with path.open('rb') as file: start = file.read(3)
+        if start[:2] != b'\x1f\x8b' and start != b'\0\0\x08': continue
+        try: found = _read_file(path)
+        except Exception as error: raise ValueError(f'{path.name}: {error}') from error
+        for name, array in found.items(): # the same file may lie there twice, gzipped and not
+            if not np.array_equal(arrays.setdefault(name, array), array):
+                raise ValueError(f'{path.name} and a file before it differ, and both could be {name}')
+    return arrays
 
 # %% ../nbs/00_data.ipynb #55709627
 def load_mnist(
@@ -188,12 +160,17 @@ def load_mnist(
     last 10,000 of the 60,000 training digits, as in the classic pickle. Raises `ValueError` for a file that is damaged or
     has other shapes, and `pickle.UnpicklingError` for a pickle that asks for anything but arrays."""
     path = Path(str(files('minibatch_mlp') / 'assets' / 'mnist.npz')) if path is None else Path(path)
-    arrays = _read_idx_folder(path) if path.is_dir() else _read_file(path)
-    required = {'x_train', 'y_train', 'x_test', 'y_test'}
-    if not required <= set(arrays): _refuse(path, f'it holds {sorted(arrays)}, without {sorted(required - set(arrays))}')
-    if 'x_valid' not in arrays:
-        for name in 'xy':
-            whole = arrays[f'{name}_train']
-            arrays[f'{name}_train'], arrays[f'{name}_valid'] = whole[:-10000], whole[-10000:]
-    sizes = {'train': 50000, 'valid': 10000, 'test': 10000}
-    return MNIST(*(_split(arrays, part, n, path) for part, n in sizes.items()))
+    try:
+        arrays = _read_folder(path) if path.is_dir() else _read_file(path)
+        missing = {'x_train', 'y_train', 'x_test', 'y_test'} - set(arrays)
+        if missing: raise ValueError(f'it holds {sorted(arrays)}, without {sorted(missing)}')
+        if 'x_valid' not in arrays:
+            for name in 'xy':
+                arrays[f'{name}_train'], arrays[f'{name}_valid'] = np.split(arrays[f'{name}_train'], [-10000])
+        return MNIST(_split(arrays, 'train', 50000), _split(arrays, 'valid', 10000), _split(arrays, 'test', 10000))
+    except (_RefusedPickle, FileNotFoundError, PermissionError): raise
+    except Exception as error: # a damaged file can make its reader fail in any way
+        start = '' if path.is_dir() else f' It begins with {path.read_bytes()[:24]!r}.'
+        raise ValueError(f'{path} is cut short, damaged or not a data set ({error or type(error).__name__}).{start} Expected '
+                         'a classic mnist.pkl.gz, a Keras mnist.npz, or a folder with the four IDX files (MNIST, '
+                         'Fashion-MNIST and KMNIST come in this form).') from error

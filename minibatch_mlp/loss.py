@@ -30,28 +30,25 @@ def log_softmax(
     return x - x.logsumexp(dim=-1, keepdim=True)
 
 # %% ../nbs/01_loss.ipynb #552f65da
-def _label_error(target: Tensor, n_classes: int) -> ValueError | None:
-    "An error that names the first bad label in `target`, or `None`."
-    if target.dtype != torch.int64:
-        first = f'{target[0].item()} at position 0'
-        return ValueError(f'labels must be int64, not {target.dtype} (the first is {first}): use target.long()')
-    wrong = ((target < 0) | (target >= n_classes)).nonzero()
+def _check_batch(scores: Tensor, labels: Tensor) -> None:
+    if not (scores.ndim == 2 and labels.ndim == 1 and 0 < labels.shape[0] == scores.shape[0]):
+        raise ValueError(f'expected scores [N, C] and labels [N], N at least 1, and not {list(scores.shape)} and '
+                         f'{list(labels.shape)} (one-hot labels? use target.argmax(dim=1))')
+
+def _check_labels(target: Tensor, n_classes: int) -> None:
+    wrong = ((target.dtype != torch.int64) | (target < 0) | (target >= n_classes)).nonzero()
     if len(wrong):
-        position = wrong[0].item()
-        return ValueError(f'label {target[position].item()} at position {position} is outside 0 to {n_classes - 1}')
-    return None
+        first = wrong[0].item()
+        problem = f'outside 0 to {n_classes - 1}' if target.dtype == torch.int64 else 'no int64: use target.long()'
+        raise ValueError(f'label {target[first].item()} at position {first} is {problem}') from None
 
 def _mean_picked(log_probs: Tensor, target: Tensor) -> Tensor:
     "The mean of `log_probs[i, target[i]]`, a scalar."
-    if log_probs.ndim != 2 or target.shape != log_probs.shape[:1]:
-        hint = ': one-hot labels? use target.argmax(dim=1)' if target.shape == log_probs.shape else ''
-        raise ValueError(f'input must be [N, C] and target [N], not {list(log_probs.shape)} and {list(target.shape)}{hint}')
-    if not target.shape[0]: raise ValueError('target is empty: a batch needs at least one label')
-    if not target.is_cpu and (error := _label_error(target, log_probs.shape[1])): # a bad index there ends the process
-        raise error
+    _check_batch(log_probs, target)
+    if not target.is_cpu: _check_labels(target, log_probs.shape[1]) # a bad index there ends the process
     try: return log_probs.gather(1, target[:, None]).mean()
     except (RuntimeError, IndexError): # how PyTorch refuses a label
-        if error := _label_error(target, log_probs.shape[1]): raise error from None
+        _check_labels(target, log_probs.shape[1])
         raise
 
 # %% ../nbs/01_loss.ipynb #b44cf615

@@ -13,7 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from .loss import cross_entropy
+from .loss import _check_batch, cross_entropy
 
 # %% ../nbs/02_training.ipynb #8d357e2c
 def accuracy(
@@ -21,9 +21,7 @@ def accuracy(
     yb: Tensor, # labels `[N]`
 ) -> Tensor: # scalar in `[0, 1]`
     "The share of rows whose largest score is at the label. Raises `ValueError` for an empty batch or shapes that disagree."
-    if preds.ndim != 2 or yb.shape != preds.shape[:1]:
-        raise ValueError(f'preds must be [N, C] and yb [N], not {list(preds.shape)} and {list(yb.shape)}')
-    if not yb.shape[0]: raise ValueError('yb is empty: there is no accuracy without labels')
+    _check_batch(preds, yb)
     return (preds.argmax(dim=1) == yb).float().mean()
 
 # %% ../nbs/02_training.ipynb #ef3ce79a
@@ -45,13 +43,6 @@ def _check_lr(lr: float) -> float:
     if not 0 <= lr < math.inf: raise ValueError(f'lr is {lr}: a learning rate is finite and not negative')
     return float(lr)
 
-def _check_settings(n_inputs: int, n_labels: int, bs: int, lr: float) -> None:
-    "Raise `ValueError` if these arguments of `train_epoch` cannot be meant."
-    if n_inputs != n_labels: raise ValueError(f'x has {n_inputs} rows and y has {n_labels}: each input needs one label')
-    if not n_inputs: raise ValueError('x is empty: there is nothing to train on')
-    _check_whole('bs', bs)
-    _check_lr(lr)
-
 # %% ../nbs/02_training.ipynb #124a0799
 def train_epoch(
     model: Callable, # has `parameters()`; takes `[bs, D]` to scores `[bs, C]`
@@ -69,14 +60,17 @@ def train_epoch(
     Nothing happens until the steps are taken from it, as in `for loss, preds, yb in train_epoch(...)`. Raises `ValueError`
     for arguments that cannot be meant, and `FloatingPointError` when the loss or a weight is no longer finite; the model
     then has the last weights that were kept, at most 100 steps old."""
-    _check_settings(len(x), len(y), bs, lr)
+    if not 0 < len(x) == len(y):
+        raise ValueError(f'x has {len(x)} rows and y has {len(y)}: there must be one label for each input, and one at least')
+    _check_whole('bs', bs)
+    _check_lr(lr)
     parameters = list(model.parameters())
     if not parameters: raise ValueError('model lists no parameters to train: are its layers in a plain Python list?')
     for p in parameters: p.grad = None
 
     def stop(step, what):
-        with torch.no_grad(): # before the first step of a run nothing was kept, and nothing has changed
-            for p, kept in zip(parameters, good.get('weights', [])): p.copy_(kept)
+        # Before the first step of a run nothing was kept, and nothing has changed.
+        for p, kept in zip(parameters, good.get('weights', [])): p.detach().copy_(kept)
         raise FloatingPointError(f'{what} in epoch {epoch}, step {step}, at learning rate {lr:g}. The model has the weights '
                                  f'from before step {good.get("step", step)} of epoch {good.get("epoch", epoch)} again. '
                                  'Try a smaller lr, and check that the inputs are finite')
