@@ -39,8 +39,8 @@ def _check_labels(target: Tensor, n_classes: int) -> None:
     wrong = ((target.dtype != torch.int64) | (target < 0) | (target >= n_classes)).nonzero()
     if len(wrong):
         first = wrong[0].item()
-        problem = f'outside 0 to {n_classes - 1}' if target.dtype == torch.int64 else 'no int64: use target.long()'
-        raise ValueError(f'label {target[first].item()} at position {first} is {problem}') from None
+        problem, hint = ('outside', '') if target.dtype == torch.int64 else ('no int64 from', ': use target.long()')
+        raise ValueError(f'label {target[first].item()} at position {first} is {problem} 0 to {n_classes - 1}{hint}') from None
 
 def _mean_picked(log_probs: Tensor, target: Tensor) -> Tensor:
     "The mean of `log_probs[i, target[i]]`, a scalar."
