@@ -301,7 +301,7 @@ def test_two_on_a_page(browser, model, tmp_path):
 
 def test_a_saved_notebook(browser, tmp_path):
     "Without a kernel: the notebook as it is stored, made into a page by nbconvert."
-    text, _ = nbconvert.HTMLExporter().from_filename(root / "nbs" / "10_draw.ipynb")
+    text, _ = nbconvert.HTMLExporter().from_filename(root / "nbs" / "13_draw.ipynb")
     (tmp_path / "saved.html").write_text(text, encoding="utf-8")
     page = browser.new_page()
     page.route("**/*", lambda route: route.continue_() if route.request.url.startswith("file:") else route.abort())

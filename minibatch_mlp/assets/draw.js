@@ -1,4 +1,4 @@
-// An element to draw digits on, and what stroke_ink, mnist_form and MLP do in Python. 10_draw.ipynb explains it.
+// An element to draw digits on, and what stroke_ink, mnist_form and MLP do in Python. 13_draw.ipynb explains it.
 customElements.get("draw-digit") || customElements.define("draw-digit", class extends HTMLElement {
 
   // A safetensors file: 8 bytes with the length of the header, the header in JSON, the numbers.
