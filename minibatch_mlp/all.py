@@ -1,5 +1,10 @@
 """All public names, for `from minibatch_mlp.all import *` in a notebook."""
 
+from minibatch_mlp.callbacks import (
+    Accumulate, ClipGradients, EarlyStopping, LearningRateMonitor, LRFinder, PlotHistory, ShiftImages, TensorBoard, ToDevice,
+    TrainMetrics, lr_find, plot_history, save_history, shift_images, summary,
+)
+from minibatch_mlp.checkpoint import Checkpoint, load, read_checkpoint, resume, save
 from minibatch_mlp.cli import load_mlp, mlp_predict, mlp_train, save_mlp
 from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_idx, show_image, show_images
 from minibatch_mlp.dataloader import (
@@ -7,8 +12,7 @@ from minibatch_mlp.dataloader import (
 )
 from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
 from minibatch_mlp.learner import (
-    Accumulate, Callback, Checkpoint, ClipGradients, DataLoaders, EarlyStopping, KeepFinite, Learner, LRFinder, Progress,
-    Schedule, ShiftImages, SkipBatch, SkipEpoch, SkipStep, StopFit, TensorBoard, ToDevice,
+    Callback, DataLoaders, KeepFinite, Learner, Progress, Schedule, SkipBatch, SkipEpoch, SkipStep, StopFit,
 )
 from minibatch_mlp.loss import cross_entropy, log_softmax, logsumexp, nll
 from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
