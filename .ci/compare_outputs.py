@@ -16,6 +16,7 @@ printed digit. Pictures must have nearly the same size and look alike. Two direc
 import argparse
 import base64
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -146,6 +147,7 @@ def cell_differences(source, stored, new):
 def run_afresh(path):
     "The notebook at `path` with new outputs, from a clean kernel."
     notebook = nbformat.read(path, as_version=4)
+    os.environ["TQDM_DISABLE"] = "1"  # a progress bar is for somebody who waits, and would stay in the notebook as a dead widget
     NotebookClient(notebook, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}).execute()
     return notebook
 

@@ -360,8 +360,7 @@ class Snapshot:
     def __init__(self, state: dict | None = None): self.state = state
 
     def take(self, loop: TrainingLoop) -> None:
-        state = {'model': loop.model.state_dict(), 'opt': loop.opt.state_dict()}
-        new, form = tree_flatten(state)
+        new, form = tree_flatten({'model': loop.model.state_dict(), 'opt': _optimizer_state(loop.opt)})
         old, old_form = tree_flatten(self.state)
         if form != old_form: # the first, or the optimiser keeps more by now
             old = self.state = None
@@ -376,6 +375,11 @@ class Snapshot:
         loop.opt.load_state_dict(self.state['opt'])
         loop.opt.zero_grad()
         self.state = None # the optimiser may use these very tensors now
+
+def _optimizer_state(opt: Any) -> dict: # as its state dict, but with the tensors themselves: ours would copy them
+    number = {p: i for i, p in enumerate(p for group in opt.param_groups for p in group['params'])}
+    groups = [{**group, 'params': [number[p] for p in group['params']]} for group in opt.param_groups]
+    return {'state': {number[p]: dict(kept) for p, kept in opt.state.items()}, 'param_groups': groups}
 
 # %% ../nbs/07_learner.ipynb #72805e0a
 class KeepFinite(Callback):
