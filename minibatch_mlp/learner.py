@@ -10,6 +10,7 @@ __all__ = ['PARTS', 'EVENTS', 'SKIPS', 'DataLoaders', 'StopFit', 'SkipEpoch', 'S
 # %% ../nbs/07_learner.ipynb #bf681e4f
 import copy
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -580,10 +581,10 @@ class Progress(Callback):
         from tqdm.auto import tqdm
         from tqdm.notebook import tqdm as notebook_tqdm
 
-        in_notebook = issubclass(tqdm, notebook_tqdm)
-        options = {} if in_notebook else {'disable': None} # `None` is: where the output is not a terminal
+        # `None` is: where the output is not a terminal. The bar of notebooks forgets tqdm's own switch.
+        disable = 'TQDM_DISABLE' in os.environ if issubclass(tqdm, notebook_tqdm) else None
         self.bar = tqdm(desc=f'epoch {learn.epoch}', total=length(learn.dls.train), initial=learn.batch, unit='batch',
-                        leave=False, mininterval=0.2, **options)
+                        leave=False, mininterval=0.2, disable=disable)
         self.start = perf_counter()
 
     def after_batch(self, learn: Learner) -> None: self.bar.update()

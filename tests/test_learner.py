@@ -194,14 +194,14 @@ def everything(loader, *cbs):
 @pytest.mark.parametrize("name", LOADERS)
 def test_resumed_at_every_batch(name, tmp_path):
     loader, path = LOADERS[name], tmp_path / "run.pt"
-    within = name.startswith("ours")  # the others are gone on with between epochs
+    every = int(name.startswith("ours"))  # the others are gone on with between epochs
     reference = everything(loader)
     reference.fit(3, lr=0.01)
     for batch in range(1, 22, 4 if "workers" in name else 1):
-        victim = everything(loader, Checkpoint(path, every=within, overwrite=True), KillAt(batch))
+        victim = everything(loader, Checkpoint(path, every=every, overwrite=True), KillAt(batch))
         with contextlib.suppress(KeyboardInterrupt):
             victim.fit(3, lr=0.01)
-        risen = everything(loader, Checkpoint(path, every=within))
+        risen = everything(loader, Checkpoint(path, every=every))
         for seed in (torch.manual_seed, np.random.seed, random.seed):
             seed(batch)
         resume(risen, path)
