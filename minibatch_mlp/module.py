@@ -79,7 +79,7 @@ class Registry:
             raise KeyError(f'{type(self).__name__} already has an attribute {name!r}')
         self._buffers[name] = tensor
 
-# %% ../nbs/03_module.ipynb #9e595e46
+# %% ../nbs/03_module.ipynb #63863fcb
 def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     "Names and objects, without repeated objects and `None`."
     seen = set()
@@ -87,6 +87,8 @@ def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         if item is not None and id(item) not in seen:
             seen.add(id(item))
             yield name, item
+
+def _full_name(prefix: str, name: str) -> str: return f'{prefix}.{name}' if prefix else name
 
 class ModuleTree(Registry):
     "A module that finds all below it: modules, parameters, buffers, with full names, each once."
@@ -98,11 +100,11 @@ class ModuleTree(Registry):
         memo.add(self)
         yield prefix, self
         for name, child in self._modules.items():
-            if child is not None: yield from child.named_modules(memo, f'{prefix}.{name}' if prefix else name)
+            if child is not None: yield from child.named_modules(memo, _full_name(prefix, name))
 
     def _named_tensors(self, dictionary: str) -> Iterator[tuple[str, Tensor | None]]:
         for prefix, module in self.named_modules():
-            for name, tensor in getattr(module, dictionary).items(): yield f'{prefix}.{name}' if prefix else name, tensor
+            for name, tensor in getattr(module, dictionary).items(): yield _full_name(prefix, name), tensor
 
     def named_children(self) -> Iterator[tuple[str, Any]]:
         "The modules directly below this one."
