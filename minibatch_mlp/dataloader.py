@@ -6,23 +6,37 @@
 __all__ = ['Dataset', 'MapDataset', 'SequentialSampler', 'RandomSampler', 'BatchSampler', 'collate', 'DataLoader']
 
 # %% ../nbs/06_dataloader.ipynb #eb1e4cd4
-import multiprocessing.pool
+import io
+import math
+import multiprocessing
 import os
-import queue
+import pickle
 import random
 import signal
 import sys
 import threading
+import time
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, cycle, islice
-from multiprocessing.connection import Connection
+from itertools import chain, islice
+from multiprocessing.context import BaseContext
+from multiprocessing.reduction import ForkingPickler
 from operator import length_hint
+from traceback import format_exception
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import reduce_tensor
+from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data._utils import worker as torch_worker
+from torch.utils.data._utils.pin_memory import pin_memory as pinned
 
 from .training import _check_whole
 
@@ -75,13 +89,49 @@ class BatchSampler:
     batch_size: int # how many make a batch; the last may be shorter
     drop_last: bool = False # leave out a last batch that is short
     def __post_init__(self): self.batch_size = _check_whole('batch_size', self.batch_size)
-    def __len__(self) -> int: return (len(self.sampler) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
+    def __len__(self) -> int:
+        full, left = divmod(len(self.sampler), self.batch_size)
+        return full if self.drop_last or not left else full + 1
     def __iter__(self) -> Iterator[list[int]]:
         indices = iter(self.sampler)
         while batch := list(islice(indices, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last: yield batch
 
 # %% ../nbs/06_dataloader.ipynb #ce61ee07
+def _stack(items: Sequence) -> Tensor: # tensors, arrays or numbers of one shape
+    first = items[0]
+    if isinstance(first, Tensor | np.ndarray): return torch.stack([torch.as_tensor(item) for item in items])
+    if isinstance(first, float): return torch.tensor(items, dtype=torch.float64)
+    if isinstance(first, int | np.generic): return torch.as_tensor(items)
+    raise TypeError(f'items of type {type(first).__name__} cannot be stacked: give the DataLoader a collate_fn')
+
+def _collate_parts(items: Sequence) -> Any:
+    first = items[0]
+    if isinstance(first, str | bytes): return items
+    if isinstance(first, Mapping): return {key: _collate_parts([item[key] for item in items]) for key in first}
+    if not isinstance(first, Sequence): return _stack(items)
+    columns = [_collate_parts(column) for column in zip(*items, strict=True)]
+    if hasattr(first, '_fields'): return type(first)(*columns) # a named tuple
+    return columns
+
+# %% ../nbs/06_dataloader.ipynb #72380ed1
+def _check_sizes(items: Sequence) -> None:
+    "Raise `ValueError` for the first two items of different size, or for the first such parts of items."
+    first = items[0]
+    if isinstance(first, str | bytes): return
+    if isinstance(first, Mapping):
+        for key in first: _check_sizes([item[key] for item in items])
+        return
+    nested = isinstance(first, Sequence)
+    sizes = [len(item) if nested else list(np.shape(item)) for item in items]
+    for i, size in enumerate(sizes):
+        if size != sizes[0]:
+            raise ValueError(f'items 0 and {i} of a batch differ in shape: {sizes[0]} and {size}. Pad or cut them to one size, '
+                             'or give the DataLoader a collate_fn')
+    if nested:
+        for column in zip(*items): _check_sizes(column)
+
+# %% ../nbs/06_dataloader.ipynb #264051aa
 def collate(
     items: Sequence, # tensors, arrays, numbers, strings, or tuples, lists and mappings of these, nested to any depth
 ) -> Any: # built like one item, and each tensor has the batch as a new first dimension
@@ -90,190 +140,316 @@ def collate(
 
     Raises `ValueError` for no items or items of unequal shape or length, and `TypeError` for what cannot be stacked."""
     if not len(items): raise ValueError('items is empty: there is nothing to make a batch of')
-    first = items[0]
-    if isinstance(first, str | bytes): return items
-    if isinstance(first, int | float | np.generic):
-        return torch.as_tensor(items, dtype=torch.float64 if isinstance(first, float) else None)
-    if isinstance(first, Mapping): return {key: collate([item[key] for item in items]) for key in first}
-    try:
-        if isinstance(first, Tensor | np.ndarray): return torch.stack([torch.as_tensor(item) for item in items])
-        if not isinstance(first, Sequence):
-            raise TypeError(f'items of type {type(first).__name__} cannot be stacked: give the DataLoader a collate_fn')
-        columns = [collate(column) for column in zip(*items, strict=True)]
-        return type(first)(*columns) if hasattr(first, '_fields') else columns
-    except (RuntimeError, ValueError): # only now: to compare all sizes each time would cost
-        sizes = [len(item) if isinstance(item, Sequence) else list(np.shape(item)) for item in items]
-        i = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
-        if i is None: raise
-        raise ValueError(f'items 0 and {i} of a batch differ in shape: {sizes[0]} and {sizes[i]}. Pad or cut them to '
-                         'one size, or give the DataLoader a collate_fn') from None
+    try: return _collate_parts(items)
+    except (RuntimeError, ValueError):
+        _check_sizes(items)
+        raise
 
 # %% ../nbs/06_dataloader.ipynb #83750a60
+def _fetch_rows(tensors: Sequence[Tensor], indices: Sequence) -> list[Tensor]:
+    rows = np.asarray(indices)
+    try: return [torch.from_numpy(tensor.numpy().take(rows, axis=0)) for tensor in tensors]
+    except (RuntimeError, TypeError): return [tensor[rows] for tensor in tensors] # NumPy knows no bfloat16 and no gradients
+
+def _fetch_items(dataset: Any, indices: Sequence) -> Sequence:
+    if hasattr(dataset, '__getitems__'): return dataset.__getitems__(indices)
+    items = []
+    for i in indices:
+        try: items.append(dataset[i])
+        except Exception as error:
+            error.add_note(f'This happened with item {i} of the data set.')
+            raise
+    return items
+
+# %% ../nbs/06_dataloader.ipynb #921e986c
 def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
-    "The batch of the items at `indices`. An exception gets a note that says where it happened."
-    at, items = indices, []
+    "The batch of the items at `indices`. An exception gets notes that say where it happened."
     try:
-        if collate_fn is collate and type(dataset) in (Dataset, torch.utils.data.TensorDataset):
-            rows = np.asarray(indices)
-            try: return [torch.from_numpy(tensor.numpy().take(rows, axis=0)) for tensor in dataset.tensors]
-            except (RuntimeError, TypeError): return [tensor[rows] for tensor in dataset.tensors] # not for NumPy
-        if hasattr(dataset, '__getitems__'): items = dataset.__getitems__(indices)
-        else:
-            for at in indices: items.append(dataset[at])
-        at = indices
-        return collate_fn(items)
+        if collate_fn is collate and type(dataset) in (Dataset, TensorDataset): return _fetch_rows(dataset.tensors, indices)
+        return collate_fn(_fetch_items(dataset, indices))
     except Exception as error:
-        error.add_note(f'This happened with {"items" if at is indices else "item"} {str(at)[:80]} of the data set.')
+        error.add_note(f'The batch was to have the items {str(indices)[:80]}.')
+        raise
+
+# %% ../nbs/06_dataloader.ipynb #6bfeb9a0
+def _in_order(submit: Callable, tasks: Iterator, ahead: int) -> Iterator[Future]:
+    "A future for each task, in the order of the tasks, with `ahead` more of them under way."
+    futures = deque()
+    while True:
+        for task in islice(tasks, ahead + 1 - len(futures)): futures.append(submit(task))
+        if not futures: return
+        yield futures.popleft()
+
+# %% ../nbs/06_dataloader.ipynb #a56541ae
+def _seed_all(seed: int) -> None:
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32) # NumPy takes no larger one
+
+_worker = {} # what a worker process works with
+
+def _work(seed: int, indices: Sequence) -> Any:
+    "The batch of the items at `indices`, fetched in a worker."
+    try:
+        if 'failed' in _worker: raise _worker['failed']
+        _seed_all(seed)
+        return _fetch(_worker['dataset'], indices, _worker['collate_fn'])
+    except Exception as error:
+        try: pickle.loads(pickle.dumps(error))
+        except Exception: raise RuntimeError(''.join(format_exception(error))) from None # it would not arrive; its text does
         raise
 
 # %% ../nbs/06_dataloader.ipynb #2c718b24
-class _Pickler(multiprocessing.reduction.ForkingPickler):
-    def reducer_override(self, obj: Any) -> Any: # of a view, only what it shows, and not all the memory under it
-        try: return (torch.from_numpy, (obj.numpy(),)) if type(obj) is Tensor else NotImplemented
-        except (TypeError, RuntimeError): return NotImplemented # what NumPy does not know, such as bfloat16
+def _reduce_tensor(tensor: Tensor) -> tuple: # a function and its arguments, which pickle sends in place of the tensor
+    try: return torch.from_numpy, (tensor.numpy(),)
+    except (RuntimeError, TypeError): # not for NumPy: it goes through shared memory, as PyTorch sends all tensors
+        return reduce_tensor(tensor if tensor.requires_grad else tensor.clone())
 
+# %% ../nbs/06_dataloader.ipynb #1b0b9439
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join() # waits until the parent is gone, for whatever reason
     os._exit(1)
 
-def _work(pipe: Connection, dataset: Any, collate_fn: Callable) -> None:
-    "What a worker process does: answer each task with a batch or an exception, until the task is `None`."
-    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C reaches the parent as well, which then ends its workers
+def _start_worker(ids: Any, num_workers: int, seed: int, dataset: Any, collate_fn: Callable, init_fn: Callable | None) -> None:
+    "What a worker process does first."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for seed, indices in iter(pipe.recv, None):
-        for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32)
-        try: answer = _Pickler.dumps((_fetch(dataset, indices, collate_fn), None))
-        except Exception as error:
-            # It arrives with the traceback's text as its cause, or as that text alone if it does not survive pickling.
-            wrapped = multiprocessing.pool.ExceptionWithTraceback(error, error.__traceback__)
-            try: _Pickler.loads(answer := _Pickler.dumps((None, wrapped)))
-            except Exception: answer = _Pickler.dumps((None, RuntimeError(wrapped.tb)))
-        pipe.send_bytes(answer)
+    torch.set_num_threads(1)
+    ForkingPickler.register(Tensor, _reduce_tensor)
+    _worker.update(dataset=dataset, collate_fn=collate_fn)
+    worker_id = ids.get()
+    info = torch_worker.WorkerInfo(id=worker_id, num_workers=num_workers, seed=seed + worker_id, dataset=dataset)
+    torch_worker._worker_info = info # where `get_worker_info` looks
+    _seed_all(info.seed)
+    try:
+        if init_fn: init_fn(worker_id)
+    except Exception as error: _worker['failed'] = error # to be raised where it is seen
 
 # %% ../nbs/06_dataloader.ipynb #1a5eb829
-def _serve(i: int, process: multiprocessing.Process, pipe: Connection, tasks: list, answers: list) -> None:
-    "What the thread of worker `i` does: hand it a task, wait for the answer, and so on until the task is `None`."
-    try:
-        for task in iter(tasks[i].get, None):
-            pipe.send_bytes(_Pickler.dumps(task))
-            answers[i].put(pipe.recv())
-        pipe.send(None)
-    except Exception as error:
-        process.join(1)
-        ended = RuntimeError(f'worker process has ended: {process}. See with num_workers=0 why, or check memory')
-        for answer in answers: answer.put((None, error if process.is_alive() else ended)) # the loop waits at one
-
 class _Workers:
-    "Processes that fetch batches in turn. For each there is a thread, which may wait for ever where the loop may not."
-    def __init__(self, loader: 'DataLoader'):
-        self.owner, self.timeout, self.processes, self.owing = os.getpid(), min(loader.timeout, 1e6), [], 0
-        self.tasks, self.answers = ([queue.SimpleQueue() for _ in range(loader.num_workers)] for _ in range(2))
-        context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-        for i in range(loader.num_workers):
-            pipe, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, loader.dataset, loader.collate_fn), daemon=True)
-            process.start()
-            there.close() # so that the pipe ends when the worker does
-            self.processes.append(process)
-            threading.Thread(target=_serve, args=(i, process, pipe, self.tasks, self.answers), daemon=True).start()
+    "Processes that fetch batches for a loader."
+    executor = None # until it has been made, and after `stop`
+    def __init__(self, loader: Any, seed: int):
+        self.context, self.timeout, self.owner = loader.multiprocessing_context, loader.timeout, os.getpid()
+        if self.context.get_start_method() != 'fork': _check_importable(loader)
+        ids = self.context.SimpleQueue()
+        for worker_id in range(loader.num_workers): ids.put(worker_id)
+        self.executor = ProcessPoolExecutor(loader.num_workers, self.context, _start_worker, (
+            ids, loader.num_workers, seed, loader.dataset, loader.collate_fn, loader.worker_init_fn))
+
+    @property
+    def processes(self) -> list: return list(self.executor._processes.values()) # Python 3.14 can end them itself
+
     def run(self, tasks: Iterator, ahead: int) -> Iterator:
-        "The batches of `tasks`, with `ahead` more of them on their way."
-        waiting = cycle(self.tasks)
-        for answers in cycle(self.answers):
-            for task in islice(tasks, ahead + 1 - self.owing):
-                next(waiting).put(task)
-                self.owing += 1
-            if not self.owing: return
-            try: batch, error = answers.get(timeout=self.timeout)
-            except queue.Empty: raise TimeoutError(f'no batch in {self.timeout} seconds: see with num_workers=0 which '
-                                                   'item takes so long, or raise timeout') from None
-            if error is not None: raise error
-            self.owing -= 1
-            yield batch
-    def stop(self) -> None:
-        for tasks in self.tasks: tasks.put(None)
-        for process in self.processes if os.getpid() == self.owner else (): # a forked child has a copy of this
-            process.join(0 if self.owing else 2) # one that has nothing to do ends by itself
+        "The batches of `tasks`, with `ahead` more of them under way."
+        try:
+            for future in _in_order(lambda task: self.executor.submit(_work, *task), tasks, ahead):
+                self._wait(future)
+                yield future.result()
+        except BrokenProcessPool as error: raise self._ended() from error
+
+    def _wait(self, future: Future) -> None:
+        end = time.monotonic() + (self.timeout or math.inf)
+        while not wait([future], min(0.2, end - time.monotonic())).done:
+            if not all(process.is_alive() for process in self.processes): raise self._ended()
+            if time.monotonic() >= end:
+                raise TimeoutError(f'no batch in {self.timeout} seconds: see with num_workers=0 which item takes so long, '
+                                   'or raise timeout')
+
+    def _ended(self) -> RuntimeError:
+        time.sleep(0.1) # the executor is collecting the exit codes
+        ended = [process for process in self.processes if process.exitcode is not None]
+        hint = '' if self.context.get_start_method() == 'fork' else _main_hint
+        return RuntimeError(f'a worker process has ended: {ended}. See with num_workers=0 why, or check memory{hint}')
+
+    def stop(self, patience: float = 5) -> None: # seconds that a worker has to end by itself
+        executor = self.executor
+        if executor is None or os.getpid() != self.owner: return # a forked child has a copy of this
+        processes, answers = self.processes, executor._result_queue
+        self.executor = None
+        executor.shutdown(wait=False)
+        for process in processes:
+            process.join(patience)
             process.kill()
-            process.join(2)
+        for process in processes: process.join(5)
+        answers._writer.close() # if a message was cut in half, it ends here
+
     __del__ = stop
 
+# %% ../nbs/06_dataloader.ipynb #64f73341
+_main_hint = ". A script must start its work under `if __name__ == '__main__':`, since each worker imports it"
+
+class _ImportCheck(ForkingPickler):
+    "Goes through an object as pickle does. Raises `ImportError` for a function or class that another process cannot import."
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor | np.ndarray): return int, () # there is no code in it
+        if isinstance(obj, FunctionType | type) and not _importable(obj):
+            raise ImportError(f'{obj.__module__}.{obj.__qualname__}')
+        return NotImplemented
+
+def _importable(obj: Any) -> bool:
+    if '<' in obj.__qualname__: return False # a lambda, or defined within a function
+    if obj.__module__ != '__main__': return True
+    main = sys.modules['__main__']
+    return hasattr(main, '__file__') and hasattr(main, obj.__qualname__.partition('.')[0]) # a script, and not a notebook
+
+def _check_importable(loader: Any) -> None:
+    for name in ('dataset', 'collate_fn', 'worker_init_fn'):
+        try: _ImportCheck(io.BytesIO()).dump(getattr(loader, name))
+        except ImportError as error:
+            raise TypeError(f'{name} needs {error}, which a worker process cannot import: move it to a file of its own and '
+                            f"import it from there, or use multiprocessing_context='fork' on Linux{_main_hint}") from None
+        except Exception: pass # what cannot be pickled for another reason is told when the worker starts
+
+# %% ../nbs/06_dataloader.ipynb #81013fb0
+_elsewhere = 'Make it a list, or use torch.utils.data.DataLoader, which also takes data that comes as a stream'
+
+def _check_dataset(dataset: Any) -> None:
+    kind = type(dataset).__name__
+    indexed = hasattr(dataset, '__getitem__') or hasattr(dataset, '__getitems__')
+    if not indexed or isinstance(dataset, IterableDataset):
+        raise TypeError(f'dataset is a {kind}, which has no index: dataset[i] must be item i. {_elsewhere}')
+    if length_hint(dataset, 1) == 0: raise ValueError('dataset is empty: its length is 0')
+
+def _make_sampler(dataset: Any, shuffle: bool, generator: torch.Generator | None) -> SequentialSampler:
+    if not hasattr(dataset, '__len__'):
+        raise TypeError(f'dataset is a {type(dataset).__name__}, which has no length: write its __len__, or give a sampler. '
+                        f'{_elsewhere}')
+    return RandomSampler(dataset, generator) if shuffle else SequentialSampler(dataset)
+
+def _check_alone(name: str, **others: bool) -> None: # which other arguments are given
+    given = ', '.join(other for other, is_given in others.items() if is_given)
+    if given: raise ValueError(f'{name} decides alone: leave it out, or leave out {given}')
+
+def _make_context(context: Any, num_workers: int) -> BaseContext:
+    if context is None: return multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
+    if num_workers == 0: raise ValueError(f'multiprocessing_context is {context!r} and num_workers is 0: no process is started')
+    methods = multiprocessing.get_all_start_methods()
+    if context in methods: return multiprocessing.get_context(context)
+    if isinstance(context, BaseContext): return context
+    raise ValueError(f'multiprocessing_context is {context!r}: it must be a context of multiprocessing, or one of {methods}')
+
+def _pin(batches: Iterator) -> Iterator:
+    if torch.cuda.is_available(): return map(pinned, batches)
+    warnings.warn('pin_memory is True and there is no CUDA device: the batches stay as they are', stacklevel=4)
+    return batches
+
+# %% ../nbs/06_dataloader.ipynb #98b4ac86
+class _LoaderSettings:
+    "What a loader is given, checked."
+    def __init__(
+        self,
+        dataset: Any, # has an index and a length, as a list has
+        batch_size: int = 1, # rows in a batch; the last may be shorter
+        shuffle: bool = False, # a new random order each epoch
+        sampler: Iterable | None = None, # the order of the rows, in place of `shuffle`
+        batch_sampler: Iterable | None = None, # lists of rows, in place of all that decides on them
+        num_workers: int = 0, # processes that fetch; 0 fetches in this one
+        collate_fn: Callable = collate, # takes a list of items to a batch
+        drop_last: bool = False, # leave out a last batch that is short
+        generator: torch.Generator | None = None, # `None` is PyTorch's global one
+        prefetch_factor: int = 2, # batches that each worker fetches ahead
+        persistent_workers: bool = False, # keep the workers from epoch to epoch
+        timeout: float = 600, # longest wait for a batch, in seconds; 0 has no end
+        pin_memory: bool = False, # page-locked memory, if there is CUDA
+        worker_init_fn: Callable | None = None, # each worker begins with it, given its number
+        multiprocessing_context: Any = None, # `None`: 'fork' on Linux, or else 'spawn'
+    ):
+        _check_dataset(dataset)
+        if sampler is not None: _check_alone('sampler', shuffle=shuffle)
+        if batch_sampler is None:
+            if sampler is None: sampler = _make_sampler(dataset, shuffle, generator)
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        else:
+            _check_alone('batch_sampler', batch_size=batch_size != 1, shuffle=shuffle, sampler=sampler is not None,
+                         drop_last=drop_last)
+        self.dataset, self.sampler, self.batch_sampler, self.generator = dataset, sampler, batch_sampler, generator
+        self.batch_size, self.drop_last = getattr(batch_sampler, 'batch_size', None), drop_last
+        self.num_workers = _check_whole('num_workers', num_workers, 0)
+        self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
+        self.multiprocessing_context = _make_context(multiprocessing_context, self.num_workers)
+        self.collate_fn, self.worker_init_fn, self.timeout = collate_fn, worker_init_fn, timeout
+        self.persistent_workers, self.pin_memory = persistent_workers, pin_memory
+
 # %% ../nbs/06_dataloader.ipynb #af067117
+class _BatchLoader(_LoaderSettings):
+    "Batches of a data set, epoch after epoch."
+    _workers = None # those of a finished epoch, if they are kept
+
+    def __len__(self) -> int: return len(self.batch_sampler)
+
+    def __getstate__(self) -> dict: return {**vars(self), '_workers': None} # a copy has workers of its own
+
+    def __iter__(self) -> Iterator:
+        seed = _draw_seed(self.generator) # PyTorch draws it before the order
+        return self._batches(seed, enumerate(self.batch_sampler, seed)) # a seed for each batch, and its indices
+
+    def _batches(self, seed: int, tasks: Iterator) -> Iterator:
+        if self.num_workers: batches = self._from_workers(seed, tasks)
+        else: batches = (_fetch(self.dataset, indices, self.collate_fn) for _, indices in tasks)
+        return _pin(batches) if self.pin_memory else batches
+
+    def _from_workers(self, seed: int, tasks: Iterator) -> Iterator:
+        workers, self._workers = self._workers or _Workers(self, seed), None
+        try: yield from workers.run(tasks, self.num_workers * self.prefetch_factor)
+        except BaseException: # also that which closes a generator
+            workers.stop(patience=0)
+            raise
+        if self.persistent_workers: self._workers = workers
+        else: workers.stop()
+
+# %% ../nbs/06_dataloader.ipynb #205ee431
 def _generators(*loaders: Any) -> list[torch.Generator]:
     "The global generator, then those of loaders and of their samplers, ours or PyTorch's, each once."
     batch_samplers = [getattr(loader, 'batch_sampler', None) for loader in loaders]
     samplers = [getattr(owner, 'sampler', None) for owner in (*loaders, *batch_samplers)]
-    found = [getattr(owner, 'generator', None) for owner in (*loaders, *batch_samplers, *samplers)]
-    return list(dict.fromkeys([torch.default_generator, *(g for g in found if isinstance(g, torch.Generator))]))
+    found = [torch.default_generator]
+    for owner in (*loaders, *batch_samplers, *samplers):
+        generator = getattr(owner, 'generator', None)
+        if isinstance(generator, torch.Generator) and generator not in found: found.append(generator)
+    return found
 
-class DataLoader:
+# %% ../nbs/06_dataloader.ipynb #31bfd06c
+def _identity(loader: Any) -> dict[str, Any]:
+    "What must be the same for a state to fit."
+    order, own = getattr(loader.batch_sampler, 'sampler', loader.batch_sampler), len(_generators(loader)) - 1
+    prefetched = loader.num_workers * loader.prefetch_factor if own else None # an own generator is that far ahead
+    return {'length': length_hint(loader.dataset, -1), 'batches': length_hint(loader.batch_sampler, -1),
+            'batch_size': loader.batch_size, 'order': type(order).__name__, 'generators': own, 'prefetched': prefetched}
+
+# %% ../nbs/06_dataloader.ipynb #1a76a8ac
+class DataLoader(_BatchLoader):
     """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place in the epoch to go on from.
 
-    Workers are started by 'fork' on Linux, and by 'spawn' elsewhere, where they must be able to import what they run. They
-    seed `random`, NumPy and PyTorch for each batch. Raises `ValueError` for arguments out of range or in each other's way."""
-    def __init__(
-        self,
-        dataset: Any, # has an index and a length: ours, PyTorch's, a list
-        batch_size: int = 1, # rows in a batch; the last may be shorter
-        shuffle: bool = False, # a new random order each epoch
-        sampler: Iterable[int] | None = None, # the order of the rows, in place of `shuffle`
-        batch_sampler: Iterable[list[int]] | None = None, # the rows of each batch, in place of all that decides on them
-        num_workers: int = 0, # processes that fetch batches; 0 fetches in this one
-        collate_fn: Callable = collate, # takes a list of items to a batch
-        drop_last: bool = False, # leave out a last batch that is short
-        generator: torch.Generator | None = None, # for order and seeds; `None` is PyTorch's global one
-        prefetch_factor: int = 2, # batches that each worker fetches ahead
-        persistent_workers: bool = False, # keep the workers from epoch to epoch
-        timeout: float = 600, # the longest wait for a batch from a worker, in seconds
-    ):
-        if not length_hint(dataset, 1): raise ValueError('data set is empty: the length of dataset is 0')
-        if batch_sampler is None:
-            if sampler is None: sampler = RandomSampler(dataset, generator) if shuffle else SequentialSampler(dataset)
-            elif shuffle: raise ValueError(f'shuffle is {shuffle} and sampler is {sampler}: give only one')
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        elif batch_size != 1 or shuffle or drop_last or sampler is not None:
-            raise ValueError(f'batch_sampler is {batch_sampler} and decides alone: leave out batch_size {batch_size}, '
-                             f'shuffle {shuffle}, sampler {sampler} and drop_last {drop_last}')
-        self.dataset, self.sampler, self.batch_sampler, self.generator = dataset, sampler, batch_sampler, generator
-        self.batch_size, self.drop_last, self.timeout = getattr(batch_sampler, 'batch_size', None), drop_last, timeout
-        self.num_workers = _check_whole('num_workers', num_workers, 0)
-        self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
-        self.persistent_workers, self.collate_fn = num_workers > 0 and persistent_workers, collate_fn
-        self._workers = self._seed = self._epoch = self._resume = None
+    Closing its iterator ends the epoch. Workers seed `random`, NumPy and PyTorch for each batch. Raises `ValueError` for
+    arguments out of range or in each other's way, and `TypeError` for a data set without an index or a length."""
+    _place = None # of the iterator that moved last: batches it handed out, and the generators' states when it began
+    _resume = None # the place from which the next iterator is to go on
 
-    # A copy has workers and a place of its own.
-    def __getstate__(self) -> dict: return {**vars(self), '_workers': None, '_epoch': None, '_resume': None}
-
-    def __len__(self) -> int: return len(self.batch_sampler)
+    def __getstate__(self) -> dict: return {**super().__getstate__(), '_place': None, '_resume': None} # a copy begins anew
 
     def __iter__(self) -> Iterator: # an epoch, or after `load_state_dict` the rest of one
         found, resume, self._resume = self._states(), self._resume, None
         if resume: self._set_states(resume['states'])
-        epoch = self._epoch = resume or {'batches': 0, 'states': found, 'seed': self._seed}
-        # PyTorch draws a seed before the order, but for persistent workers only once: theirs leads to the next here.
-        seed = _draw_seed(self.generator if self._seed is None else torch.Generator().manual_seed(self._seed))
-        if self.persistent_workers: self._seed = seed
-        order = enumerate(self.batch_sampler, seed) # a seed for each batch, and its indices
-        # some now, so that a state from before the first batch holds the order. What was handed out is not fetched again.
-        drawn = list(islice(order, max(1, epoch['batches'] + self.num_workers * self.prefetch_factor)))
+        place = resume or {'batches': 0, 'states': found}
+        seed, done = _draw_seed(self.generator), place['batches']
+        tasks = enumerate(self.batch_sampler, seed)
+        drawn = list(islice(tasks, max(1, done + self.num_workers * self.prefetch_factor)))
         if resume: self._set_states(found)
-        return self._batches(epoch, chain(drawn[epoch['batches']:], order))
+        batches = self._counted(place, self._batches(seed, chain(drawn[done:], tasks)))
+        next(batches) # into its `try`, so that closing it always ends the epoch
+        return batches
 
-    def _batches(self, epoch: dict, tasks: Iterator) -> Iterator:
-        workers, self._workers = (self._workers or _Workers(self)) if self.num_workers else None, None
-        if workers: batches = workers.run(tasks, self.num_workers * self.prefetch_factor)
-        else: batches = (_fetch(self.dataset, indices, self.collate_fn) for _, indices in tasks)
+    def _counted(self, place: dict, batches: Iterator) -> Iterator:
         try:
+            self._place = place
+            yield
             for batch in batches:
-                epoch['batches'] += 1
-                self._epoch = epoch # the place is that of the iterator that moved last
+                place['batches'] += 1
+                self._place = place
                 yield batch
-            if self._epoch is epoch: self._epoch = None
-            if self.persistent_workers: self._workers = workers
         finally:
-            if workers is not self._workers: workers.stop()
+            del batches # this ends its workers
+            if self._place is place: self._place = None
 
     def _states(self) -> list[Tensor]: return [generator.get_state() for generator in _generators(self)]
 
@@ -281,31 +457,24 @@ class DataLoader:
         for generator, state in zip(_generators(self), states): generator.set_state(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the running epoch is, as plain data that `torch.load` reads with `weights_only=True`. An epoch that was left
-        early still runs, until `start_over`.
+        """Where the running epoch is, as plain data that `torch.load` reads with `weights_only=True`.
 
         `batches` is how many were handed out, and 0 between two epochs. `states` are those of the generators when the epoch
-        began, the global one's first; `generators` are those of today, without the global one."""
-        order, own = getattr(self.batch_sampler, 'sampler', self.batch_sampler), self._states()[1:]
-        loader = {'length': length_hint(self.dataset, -1), 'batches': length_hint(self.batch_sampler, -1),
-                  'batch_size': self.batch_size, 'order': type(order).__name__, 'generators': len(own),
-                  'persistent_workers': self.persistent_workers,
-                  'prefetched': self.num_workers * self.prefetch_factor if own else None} # they are that far ahead
-        epoch = self._epoch or {'batches': 0, 'states': None, 'seed': self._seed}
-        return {**epoch, 'generators': own, 'loader': loader}
+        began, the global one's first; `generators` are those of now, without the global one."""
+        place = self._place or {'batches': 0, 'states': None}
+        return {**place, 'generators': self._states()[1:], 'loader': _identity(self)}
 
-    def load_state_dict(self, state: Mapping[str, Any]): # what `state_dict` of a loader like this gave
+    def load_state_dict(
+        self,
+        state: Mapping[str, Any], # what `state_dict` of a loader like this gave
+    ) -> None:
         """Make the next `iter()` go on after the batches that were handed out, without fetching those again.
 
         Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
         all the same. Raises `ValueError`, and changes nothing, if the state is of other data or other batches."""
-        here, there = self.state_dict()['loader'], state.get('loader', {})
+        here, there = _identity(self), state.get('loader', {})
         wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name])
         if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
         self._set_states([torch.get_rng_state(), *state['generators']])
-        self._seed = state['seed']
-        self._epoch = self._resume = state['states'] and {name: state[name] for name in ('batches', 'states', 'seed')}
-
-    def start_over(self) -> None:
-        "Make the next `iter()` begin a new epoch, although the last one was left early."
-        self._epoch = self._resume = None
+        self._place = self._resume = None
+        if state['states']: self._place = self._resume = {'batches': state['batches'], 'states': state['states']}
