@@ -5,6 +5,7 @@ nbdev itself would hand the processed notebooks to Quarto, which pip cannot inst
 
 import builtins
 import inspect
+import itertools
 import re
 import sys
 from importlib import import_module
@@ -154,17 +155,24 @@ def table(found) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in zip(*used))
 
 
-def definition(module: str, name: str) -> str:
-    "What `show_doc` shows: signature, docstring, a table of the parameters and, for a class, its methods."
+def definition(module: str, name: str, source_follows: bool) -> str:
+    """What `show_doc` shows: signature, docstring, a table of the parameters and, for a class, its methods.
+
+    The signature alone, where the source stands below: it has the rest beside the code."""
     found = getattr(import_module(module), name)
     is_class = inspect.isclass(found)
+
+    def explained(what) -> list[str]:
+        return [] if source_follows else [linked(inspect.cleandoc(what.__doc__ or "")), "", linked(table(what))]
+
     lines = [f"::::{{py:{'class' if is_class else 'function'}}} {name}{signature(found)}", f":module: {module}", ""]
-    lines += [linked(inspect.cleandoc(found.__doc__ or "")), "", linked(table(found)), ""]
+    lines += [*explained(found), ""]
     for method_name, method in vars(found).items() if is_class else ():
         if not inspect.isroutine(method) or f"{name}.{method_name}" not in symbols:
             continue
-        lines += [f":::{{py:method}} {method_name}{signature(method)}", ":no-contents-entry:", ""]
-        lines += [linked(inspect.cleandoc(method.__doc__ or "")), "", linked(table(method)), ":::", ""]
+        quiet = [":no-typesetting:"] if source_follows else []  # a target for links, and nothing to see
+        lines += [f":::{{py:method}} {method_name}{signature(method)}", ":no-contents-entry:", *quiet, ""]
+        lines += [*explained(method), ":::", ""]
     return "\n".join([*lines, "::::"])
 
 
@@ -229,6 +237,13 @@ def translated(cell):
     return new_code_cell(without_directives(cell.source), outputs=cell.outputs, metadata=metadata, id=cell.id)
 
 
+def defined_below(cells: list, cell) -> bool:
+    "Whether the source of what `show_doc` shows comes after it: SourceLast has put it there."
+    rest = itertools.dropwhile(lambda other: getattr(other, "has_sd", False), cells[cells.index(cell) :])
+    following = next(rest, None)
+    return following is not None and following.cell_type == "code" and "exports" in following.directives_
+
+
 def as_is(cell) -> str:
     "What a cell printed, for `#| output: asis`."
     return "".join("".join(output.get("text", "")) for output in cell.outputs)
@@ -267,7 +282,7 @@ def page(path: Path) -> str:
             actions = r"^(?=(\[[^]]*\]\([^)]*\)( · |$))+$)"  # a line of nothing but links
             cells.append(new_markdown_cell(linked(re.sub(actions, "{.actions}\n", cell.source, flags=re.M))))
         elif shown := re.search(r"^show_doc\(([\w.]+)", cell.source, re.M):
-            cells.append(new_markdown_cell(definition(module, shown[1])))
+            cells.append(new_markdown_cell(definition(module, shown[1], defined_below(processor.nb.cells, cell))))
         elif option(cell, "output") == "asis":
             cells.append(new_markdown_cell(linked(as_is(cell))))
         else:
