@@ -114,7 +114,7 @@ def _collate_parts(items: Sequence) -> Any:
     if hasattr(first, '_fields'): return type(first)(*columns) # a named tuple
     return columns
 
-# %% ../nbs/06_dataloader.ipynb #72380ed1
+# %% ../nbs/06_dataloader.ipynb #e2445e3b
 def _check_sizes(items: Sequence) -> None:
     "Raise `ValueError` for the first two items of different size, or for the first such parts of items."
     first = items[0]
@@ -131,7 +131,7 @@ def _check_sizes(items: Sequence) -> None:
     if nested:
         for column in zip(*items): _check_sizes(column)
 
-# %% ../nbs/06_dataloader.ipynb #264051aa
+# %% ../nbs/06_dataloader.ipynb #a04bfc7d
 def collate(
     items: Sequence, # tensors, arrays, numbers, strings, or tuples, lists and mappings of these, nested to any depth
 ) -> Any: # built like one item, and each tensor has the batch as a new first dimension
@@ -161,7 +161,7 @@ def _fetch_items(dataset: Any, indices: Sequence) -> Sequence:
             raise
     return items
 
-# %% ../nbs/06_dataloader.ipynb #921e986c
+# %% ../nbs/06_dataloader.ipynb #c14c3cdb
 def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
     "The batch of the items at `indices`. An exception gets notes that say where it happened."
     try:
@@ -171,7 +171,7 @@ def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
         error.add_note(f'The batch was to have the items {str(indices)[:80]}.')
         raise
 
-# %% ../nbs/06_dataloader.ipynb #6bfeb9a0
+# %% ../nbs/06_dataloader.ipynb #7d5ce045
 def _in_order(submit: Callable, tasks: Iterator, ahead: int) -> Iterator[Future]:
     "A future for each task, in the order of the tasks, with `ahead` more of them under way."
     futures = deque()
@@ -180,7 +180,7 @@ def _in_order(submit: Callable, tasks: Iterator, ahead: int) -> Iterator[Future]
         if not futures: return
         yield futures.popleft()
 
-# %% ../nbs/06_dataloader.ipynb #a56541ae
+# %% ../nbs/06_dataloader.ipynb #5c445549
 def _seed_all(seed: int) -> None:
     for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32) # NumPy takes no larger one
 
@@ -203,7 +203,7 @@ def _reduce_tensor(tensor: Tensor) -> tuple: # a function and its arguments, whi
     except (RuntimeError, TypeError): # not for NumPy: it goes through shared memory, as PyTorch sends all tensors
         return reduce_tensor(tensor if tensor.requires_grad else tensor.clone())
 
-# %% ../nbs/06_dataloader.ipynb #1b0b9439
+# %% ../nbs/06_dataloader.ipynb #896420c6
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join() # waits until the parent is gone, for whatever reason
     os._exit(1)
@@ -275,7 +275,7 @@ class _Workers:
 
     __del__ = stop
 
-# %% ../nbs/06_dataloader.ipynb #64f73341
+# %% ../nbs/06_dataloader.ipynb #06e7aec6
 _main_hint = ". A script must start its work under `if __name__ == '__main__':`, since each worker imports it"
 
 class _ImportCheck(ForkingPickler):
@@ -300,7 +300,7 @@ def _check_importable(loader: Any) -> None:
                             f"import it from there, or use multiprocessing_context='fork' on Linux{_main_hint}") from None
         except Exception: pass # what cannot be pickled for another reason is told when the worker starts
 
-# %% ../nbs/06_dataloader.ipynb #81013fb0
+# %% ../nbs/06_dataloader.ipynb #bedcc283
 _elsewhere = 'Make it a list, or use torch.utils.data.DataLoader, which also takes data that comes as a stream'
 
 def _check_dataset(dataset: Any) -> None:
@@ -333,7 +333,7 @@ def _pin(batches: Iterator) -> Iterator:
     warnings.warn('pin_memory is True and there is no CUDA device: the batches stay as they are', stacklevel=4)
     return batches
 
-# %% ../nbs/06_dataloader.ipynb #98b4ac86
+# %% ../nbs/06_dataloader.ipynb #a08f1887
 class _LoaderSettings:
     "What a loader is given, checked."
     def __init__(
@@ -397,7 +397,7 @@ class _BatchLoader(_LoaderSettings):
         if self.persistent_workers: self._workers = workers
         else: workers.stop()
 
-# %% ../nbs/06_dataloader.ipynb #205ee431
+# %% ../nbs/06_dataloader.ipynb #b6a401de
 def _generators(*loaders: Any) -> list[torch.Generator]:
     "The global generator, then those of loaders and of their samplers, ours or PyTorch's, each once."
     batch_samplers = [getattr(loader, 'batch_sampler', None) for loader in loaders]
@@ -408,7 +408,7 @@ def _generators(*loaders: Any) -> list[torch.Generator]:
         if isinstance(generator, torch.Generator) and generator not in found: found.append(generator)
     return found
 
-# %% ../nbs/06_dataloader.ipynb #31bfd06c
+# %% ../nbs/06_dataloader.ipynb #78c7ab2d
 def _identity(loader: Any) -> dict[str, Any]:
     "What must be the same for a state to fit."
     order, own = getattr(loader.batch_sampler, 'sampler', loader.batch_sampler), len(_generators(loader)) - 1
@@ -416,7 +416,7 @@ def _identity(loader: Any) -> dict[str, Any]:
     return {'length': length_hint(loader.dataset, -1), 'batches': length_hint(loader.batch_sampler, -1),
             'batch_size': loader.batch_size, 'order': type(order).__name__, 'generators': own, 'prefetched': prefetched}
 
-# %% ../nbs/06_dataloader.ipynb #1a76a8ac
+# %% ../nbs/06_dataloader.ipynb #7ca6908a
 class DataLoader(_BatchLoader):
     """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place in the epoch to go on from.
 

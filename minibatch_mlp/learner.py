@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'EVENTS', 'SKIPS', 'DataLoaders', 'StopFit', 'SkipEpoch', 'SkipBatch', 'SkipStep', 'Callback', 'Loop',
-           'count_rows', 'Mean', 'MeanMetric', 'named_metrics', 'BatchLoop', 'EpochLoop', 'TrainingLoop', 'length',
-           'Snapshot', 'KeepFinite', 'random_state', 'set_random_state', 'looking', 'Learner', 'Progress', 'Schedule']
+           'count_rows', 'Mean', 'MeanMetric', 'named_metrics', 'length', 'BatchLoop', 'EpochLoop', 'TrainingLoop',
+           'Snapshot', 'KeepFinite', 'random_state', 'set_random_state', 'looking', 'ValidatingLoop', 'Learner',
+           'Progress', 'Schedule']
 
 # %% ../nbs/07_learner.ipynb #bf681e4f
 import copy
@@ -46,6 +47,19 @@ PARTS = 'fit', 'epoch', 'train', 'batch', 'forward', 'backward', 'step', 'valida
 EVENTS = tuple(f'{when}_{part}' for part in PARTS for when in ('before', 'after', 'cleanup'))
 SKIPS = {'fit': StopFit, 'epoch': SkipEpoch, 'batch': SkipBatch, 'valid_batch': SkipBatch, 'step': SkipStep}
 
+# %% ../nbs/07_learner.ipynb #1f0a0011
+def _check_event(cls: type, name: str) -> None:
+    "Raise `TypeError` if the method `name` of `cls` was meant to be an event."
+    words = name.split('_')
+    foreign = words[0] == 'on' and words[-1] in ('begin', 'start', 'end')
+    when = 'after' if words[-1] == 'end' else 'before'
+    part = '_'.join(words[1:-1]).replace('train_batch', 'batch').replace('validation', 'validate')
+    meant = {'train': 'fit', 'test': 'validate'}.get(part, part)
+    close = get_close_matches(f'{when}_{meant}' if foreign else name, EVENTS, 1, cutoff=0.8)
+    if foreign or close or words[0] in ('before', 'after', 'cleanup'):
+        hint = f'did you mean {close[0]}?' if close else f'the events are {", ".join(EVENTS)}'
+        raise TypeError(f'{cls.__name__}.{name} would never be called: {hint}')
+
 # %% ../nbs/07_learner.ipynb #0246a90f
 class Callback:
     """Base class of what is added to a training loop. Its methods are named after `EVENTS` and take the loop.
@@ -65,17 +79,13 @@ class Callback:
     def state_dict(self) -> dict: return {name: getattr(self, name) for name in self.kept}
     def load_state_dict(self, state: dict) -> None: vars(self).update(state)
 
-def _check_event(cls: type, name: str) -> None:
-    "Raise `TypeError` if the method `name` of `cls` was meant to be an event."
-    words = name.split('_')
-    foreign = words[0] == 'on' and words[-1] in ('begin', 'start', 'end')
-    when = 'after' if words[-1] == 'end' else 'before'
-    part = '_'.join(words[1:-1]).replace('train_batch', 'batch').replace('validation', 'validate')
-    meant = {'train': 'fit', 'test': 'validate'}.get(part, part)
-    close = get_close_matches(f'{when}_{meant}' if foreign else name, EVENTS, 1, cutoff=0.8)
-    if foreign or close or words[0] in ('before', 'after', 'cleanup'):
-        hint = f'did you mean {close[0]}?' if close else f'the events are {", ".join(EVENTS)}'
-        raise TypeError(f'{cls.__name__}.{name} would never be called: {hint}')
+# %% ../nbs/07_learner.ipynb #1f0a0013
+def _checked_cbs(cbs: Iterable[Callback]) -> list[Callback]:
+    if isinstance(cbs, Callback): raise TypeError(f'cbs is a {type(cbs).__name__}: give a list, cbs=[{type(cbs).__name__}(...)]')
+    for cb in cbs:
+        if isinstance(cb, type): raise TypeError(f'cbs holds the class {cb.__name__}: give an object, {cb.__name__}(...)')
+        if not isinstance(cb, Callback): raise TypeError(f'cbs holds {cb!r}, which is not a Callback: inherit from it')
+    return list(cbs)
 
 # %% ../nbs/07_learner.ipynb #1f0a0002
 class Loop:
@@ -112,13 +122,6 @@ class Loop:
             body()
             for _, after, _ in self._told[name]:
                 if after: after(self)
-
-def _checked_cbs(cbs: Iterable[Callback]) -> list[Callback]:
-    if isinstance(cbs, Callback): raise TypeError(f'cbs is a {type(cbs).__name__}: give a list, cbs=[{type(cbs).__name__}(...)]')
-    for cb in cbs:
-        if isinstance(cb, type): raise TypeError(f'cbs holds the class {cb.__name__}: give an object, {cb.__name__}(...)')
-        if not isinstance(cb, Callback): raise TypeError(f'cbs holds {cb!r}, which is not a Callback: inherit from it')
-    return list(cbs)
 
 # %% ../nbs/07_learner.ipynb #1f0a0004
 def count_rows(
@@ -158,6 +161,7 @@ class MeanMetric:
             name = getattr(self.func, '__name__', self.func)
             raise TypeError(f'the metric {name} returned {value!r:.60}, where a number is needed') from None
 
+# %% ../nbs/07_learner.ipynb #1f0a0012
 def named_metrics(
     metrics: Sequence | Mapping, # functions, or objects with `reset`, `update` and `compute`; a dict gives them names
 ) -> dict[str, Any]: # each an object
@@ -177,6 +181,19 @@ def named_metrics(
     return named
 
 # %% ../nbs/07_learner.ipynb #1f0b0000
+def length(batches: Iterable) -> int | None:
+    "The number of batches, or `None` if it is not known, as for a generator."
+    try: return len(batches)
+    except TypeError: return None
+
+def _checked_optimizer(opt: Any) -> Any:
+    if not hasattr(opt, 'param_groups'):
+        raise TypeError(f'opt_func made a {type(opt).__name__}, which is not an optimiser: it has no param_groups')
+    closure = signature(opt.step).parameters.get('closure')
+    if closure and closure.default is closure.empty:
+        raise TypeError(f'opt_func made a {type(opt).__name__}, which calls the model itself: it needs a loop of its own')
+    return opt
+
 def _explain_input(model: Any, xb: Any, error: Exception) -> None:
     "Raise a `TypeError` that says so if `model` failed because of the kind of its inputs."
     dtype = next(model.parameters()).dtype
@@ -342,18 +359,11 @@ class TrainingLoop(EpochLoop):
                              'it the right length, or none')
         return done / (self.last_epoch - self.first_epoch + 1)
 
-def length(batches: Iterable) -> int | None:
-    "The number of batches, or `None` if it is not known, as for a generator."
-    try: return len(batches)
-    except TypeError: return None
-
-def _checked_optimizer(opt: Any) -> Any:
-    if not hasattr(opt, 'param_groups'):
-        raise TypeError(f'opt_func made a {type(opt).__name__}, which is not an optimiser: it has no param_groups')
-    closure = signature(opt.step).parameters.get('closure')
-    if closure and closure.default is closure.empty:
-        raise TypeError(f'opt_func made a {type(opt).__name__}, which calls the model itself: it needs a loop of its own')
-    return opt
+# %% ../nbs/07_learner.ipynb #1f0c0005
+def _optimizer_state(opt: Any) -> dict: # as its state dict, but with the tensors themselves: ours would copy them
+    number = {p: i for i, p in enumerate(p for group in opt.param_groups for p in group['params'])}
+    groups = [{**group, 'params': [number[p] for p in group['params']]} for group in opt.param_groups]
+    return {'state': {number[p]: dict(kept) for p, kept in opt.state.items()}, 'param_groups': groups}
 
 # %% ../nbs/07_learner.ipynb #1f0c0004
 class Snapshot:
@@ -376,11 +386,6 @@ class Snapshot:
         loop.opt.load_state_dict(self.state['opt'])
         loop.opt.zero_grad()
         self.state = None # the optimiser may use these very tensors now
-
-def _optimizer_state(opt: Any) -> dict: # as its state dict, but with the tensors themselves: ours would copy them
-    number = {p: i for i, p in enumerate(p for group in opt.param_groups for p in group['params'])}
-    groups = [{**group, 'params': [number[p] for p in group['params']]} for group in opt.param_groups]
-    return {'state': {number[p]: dict(kept) for p, kept in opt.state.items()}, 'param_groups': groups}
 
 # %% ../nbs/07_learner.ipynb #72805e0a
 class KeepFinite(Callback):
@@ -434,6 +439,7 @@ def set_random_state(state: dict, loaders: Iterable) -> None:
     np.random.set_state(state['numpy'])
     random.setstate(state['python'])
 
+# %% ../nbs/07_learner.ipynb #1f0d0015
 @contextmanager
 def looking(learn: BatchLoop, loaders: Iterable) -> Iterator[None]:
     "A `with` block in evaluation mode and without gradients, after which the loop and all random numbers are as before."
@@ -449,42 +455,13 @@ def looking(learn: BatchLoop, loaders: Iterable) -> Iterator[None]:
         vars(learn).update(at_work) # a callback may have looked in the middle of a batch
 
 # %% ../nbs/07_learner.ipynb #1f0d0004
-class Learner(TrainingLoop):
-    """A model, its data, its loss and its optimiser, and the loop that trains it and tells callbacks of everything.
+class ValidatingLoop(TrainingLoop):
+    "Measures the loss and the metrics on the validation set."
 
-    Raises `TypeError` or `ValueError` for arguments of the wrong kind."""
-
-    def __init__(
-        self,
-        model: Any, # takes `xb` to predictions; a `Module` or a `torch.nn.Module`
-        dls: DataLoaders, # batches to train on, and to validate on or `None`
-        loss_func: Callable = cross_entropy, # takes predictions and `yb` to a scalar, a mean over the rows
-        opt_func: Callable = SGD, # takes a list of parameters to an optimiser, ours or PyTorch's
-        metrics: Sequence | Mapping = (), # as in `named_metrics`: measured on the validation set
-        cbs: Iterable[Callback] = (), # callbacks; `KeepFinite` comes by itself
-    ):
-        cbs = _checked_cbs(cbs)
-        if not any(isinstance(cb, KeepFinite) for cb in cbs): cbs = [KeepFinite(), *cbs]
+    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable, opt_func: Callable, metrics: Sequence | Mapping,
+                 cbs: Iterable[Callback]):
         super().__init__(model, dls, loss_func, opt_func, cbs)
         self.metrics = metrics
-        self._check_settings()
-
-    def _check_settings(self) -> None: # at every use, since attributes may be assigned
-        _check_model(self.model)
-        _check_loss_func(self.loss_func)
-        _check_opt_func(self.opt_func)
-        self.dls = _checked_loaders(self.dls)
-        named_metrics(self.metrics)
-
-    def _ready_optimizer(self) -> None:
-        self._check_settings()
-        super()._ready_optimizer()
-
-    def _row(self) -> dict[str, float]:
-        measured = self.validate()
-        if not math.isfinite(measured.get('valid_loss', 0.)):
-            warnings.warn(f'the validation loss of epoch {self.epoch} is {measured["valid_loss"]}', stacklevel=2)
-        return {**super()._row(), **measured}
 
     @property
     def columns(self) -> list[str]:
@@ -492,12 +469,17 @@ class Learner(TrainingLoop):
         valid = [] if self.dls.valid is None else [f'valid_{name}' for name in ('loss', *named_metrics(self.metrics))]
         return ['epoch', 'train_loss', *valid, *(name for cb in self.cbs for name in cb.columns)]
 
+    def _row(self) -> dict[str, float]:
+        measured = self.validate()
+        if not math.isfinite(measured.get('valid_loss', 0.)):
+            warnings.warn(f'the validation loss of epoch {self.epoch} is {measured["valid_loss"]}', stacklevel=2)
+        return {**super()._row(), **measured}
+
     def validate(
         self,
         dl: Iterable | None = None, # batches; `None` is `dls.valid`
     ) -> dict[str, float]: # `valid_loss` and the metrics; nothing if there is no `dls.valid`
         "Measure loss and metrics over all rows, and change nothing. Raises `ValueError` if there is no batch."
-        self._check_settings()
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
         if dl is self.dls.train: dl = copy.copy(dl) # which keeps its place, if it is at work
@@ -518,6 +500,41 @@ class Learner(TrainingLoop):
             self._take(batch)
             self.part('valid_batch', measure_batch)
         if batch is None: raise ValueError('the validation had no batch: can its data be gone through again?')
+
+# %% ../nbs/07_learner.ipynb #1f0d0017
+class Learner(ValidatingLoop):
+    """A model, its data, its loss and its optimiser, and the loop that trains it and tells callbacks of everything.
+
+    Raises `TypeError` or `ValueError` for arguments of the wrong kind."""
+
+    def __init__(
+        self,
+        model: Any, # takes `xb` to predictions; a `Module` or a `torch.nn.Module`
+        dls: DataLoaders, # batches to train on, and to validate on or `None`
+        loss_func: Callable = cross_entropy, # takes predictions and `yb` to a scalar, a mean over the rows
+        opt_func: Callable = SGD, # takes a list of parameters to an optimiser, ours or PyTorch's
+        metrics: Sequence | Mapping = (), # as in `named_metrics`: measured on the validation set
+        cbs: Iterable[Callback] = (), # callbacks; `KeepFinite` comes by itself
+    ):
+        cbs = _checked_cbs(cbs)
+        if not any(isinstance(cb, KeepFinite) for cb in cbs): cbs = [KeepFinite(), *cbs]
+        super().__init__(model, dls, loss_func, opt_func, metrics, cbs)
+        self._check_settings()
+
+    def _check_settings(self) -> None: # at every use, since attributes may be assigned
+        _check_model(self.model)
+        _check_loss_func(self.loss_func)
+        _check_opt_func(self.opt_func)
+        self.dls = _checked_loaders(self.dls)
+        named_metrics(self.metrics)
+
+    def _ready_optimizer(self) -> None:
+        self._check_settings()
+        super()._ready_optimizer()
+
+    def validate(self, dl: Iterable | None = None) -> dict[str, float]:
+        self._check_settings()
+        return super().validate(dl)
 
     def predict(
         self,
@@ -570,6 +587,11 @@ def _checked_loaders(dls: Any) -> DataLoaders:
         if dl is not None and length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
     return dls
 
+# %% ../nbs/07_learner.ipynb #1f0e0004
+def _short(value: Any) -> str:
+    if not isinstance(value, float): return str(value)
+    return f'{value:.1e}' if 0 < abs(value) < 1e-3 else f'{value:.4f}'
+
 # %% ../nbs/07_learner.ipynb #f3a860bf
 class Progress(Callback):
     "A bar while an epoch lasts, where somebody can see it, and a line of the history when it is over."
@@ -599,10 +621,6 @@ class Progress(Callback):
     def cleanup_epoch(self, learn: Learner) -> None:
         self.bar.close()
         self.bar = None # it could not be copied with the learner
-
-def _short(value: Any) -> str:
-    if not isinstance(value, float): return str(value)
-    return f'{value:.1e}' if 0 < abs(value) < 1e-3 else f'{value:.4f}'
 
 # %% ../nbs/07_learner.ipynb #ffcd998c
 class Schedule(Callback):
