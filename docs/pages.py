@@ -237,11 +237,13 @@ def translated(cell):
     return new_code_cell(without_directives(cell.source), outputs=cell.outputs, metadata=metadata, id=cell.id)
 
 
-def defined_below(cells: list, cell) -> bool:
-    "Whether the source of what `show_doc` shows comes after it: SourceLast has put it there."
+def defined_below(cells: list, cell, name: str) -> bool:
+    "Whether the cell that `show_doc` stands for shows the source of `name`: SourceLast has put it after all of its names."
     rest = itertools.dropwhile(lambda other: getattr(other, "has_sd", False), cells[cells.index(cell) :])
     following = next(rest, None)
-    return following is not None and following.cell_type == "code" and "exports" in following.directives_
+    if following is None or following.cell_type != "code" or "exports" not in following.directives_:
+        return False
+    return re.search(rf"^(class|def) {name}\b", following.source, re.M) is not None
 
 
 def as_is(cell) -> str:
@@ -282,7 +284,7 @@ def page(path: Path) -> str:
             actions = r"^(?=(\[[^]]*\]\([^)]*\)( · |$))+$)"  # a line of nothing but links
             cells.append(new_markdown_cell(linked(re.sub(actions, "{.actions}\n", cell.source, flags=re.M))))
         elif shown := re.search(r"^show_doc\(([\w.]+)", cell.source, re.M):
-            cells.append(new_markdown_cell(definition(module, shown[1], defined_below(processor.nb.cells, cell))))
+            cells.append(new_markdown_cell(definition(module, shown[1], defined_below(processor.nb.cells, cell, shown[1]))))
         elif option(cell, "output") == "asis":
             cells.append(new_markdown_cell(linked(as_is(cell))))
         else:

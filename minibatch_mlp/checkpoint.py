@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from .callbacks import Monitor
-from .learner import Callback, Learner, Mean, Snapshot, length, random_state, set_random_state
+from .learner import Callback, Learner, Mean, Snapshot, _length, random_state, set_random_state
 from .training import _check_whole
 
 # %% ../nbs/09_checkpoint.ipynb #9a000020
@@ -62,7 +62,7 @@ def _plain(tree: Any, owner: str) -> Any:
 def run_settings(learn: Learner) -> list[str]:
     "What must be the same when a run goes on, as text: the length of an epoch, the loss, and callbacks with their arguments."
     texts = [_with_arguments(cb) for cb in learn.cbs if not cb.looks_on]
-    return [f'epochs of {length(learn.dls.train)} batches', f'loss_func {_described(learn.loss_func)}', *texts]
+    return [f'epochs of {_length(learn.dls.train)} batches', f'loss_func {_described(learn.loss_func)}', *texts]
 
 def _with_arguments(cb: Callback) -> str:
     names = [name for name in signature(type(cb).__init__).parameters if name in vars(cb)]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'EVENTS', 'SKIPS', 'DataLoaders', 'StopFit', 'SkipEpoch', 'SkipBatch', 'SkipStep', 'Callback', 'Loop',
-           'count_rows', 'Mean', 'MeanMetric', 'named_metrics', 'length', 'BatchLoop', 'EpochLoop', 'TrainingLoop',
-           'Snapshot', 'KeepFinite', 'random_state', 'set_random_state', 'looking', 'ValidatingLoop', 'Learner',
-           'Progress', 'Schedule']
+           'count_rows', 'Mean', 'MeanMetric', 'named_metrics', 'BatchLoop', 'EpochLoop', 'TrainingLoop', 'Snapshot',
+           'KeepFinite', 'random_state', 'set_random_state', 'looking', 'ValidatingLoop', 'Learner', 'Progress',
+           'Schedule']
 
 # %% ../nbs/07_learner.ipynb #bf681e4f
 import copy
@@ -181,7 +181,7 @@ def named_metrics(
     return named
 
 # %% ../nbs/07_learner.ipynb #1f0b0000
-def length(batches: Iterable) -> int | None:
+def _length(batches: Iterable) -> int | None:
     "The number of batches, or `None` if it is not known, as for a generator."
     try: return len(batches)
     except TypeError: return None
@@ -352,7 +352,7 @@ class TrainingLoop(EpochLoop):
     @property
     def progress(self) -> float:
         "The share of the fit that was done before this batch, in `[0, 1]`; in whole epochs if `dls.train` has no length."
-        done, batches = self.epoch - self.first_epoch, length(self.dls.train)
+        done, batches = self.epoch - self.first_epoch, _length(self.dls.train)
         if batches and self.batch: done += (self.batch - 1) / batches
         if batches and self.batch > batches:
             raise ValueError(f'len(dls.train) is {batches}, and it has handed out {self.batch} batches in this epoch: give '
@@ -584,7 +584,7 @@ def _checked_loaders(dls: Any) -> DataLoaders:
             raise TypeError(f'dls.{name} is an array: give DataLoader(Dataset(x, y), batch_size)')
         if dl is not None and not isinstance(dl, Iterable):
             raise TypeError(f'dls.{name} is a {type(dl).__name__}: give batches (xb, yb), such as a DataLoader')
-        if dl is not None and length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
+        if dl is not None and _length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
     return dls
 
 # %% ../nbs/07_learner.ipynb #1f0e0004
@@ -605,7 +605,7 @@ class Progress(Callback):
 
         # `None` is: where the output is not a terminal. The bar of notebooks forgets tqdm's own switch.
         disable = 'TQDM_DISABLE' in os.environ if issubclass(tqdm, notebook_tqdm) else None
-        self.bar = tqdm(desc=f'epoch {learn.epoch}', total=length(learn.dls.train), initial=learn.batch, unit='batch',
+        self.bar = tqdm(desc=f'epoch {learn.epoch}', total=_length(learn.dls.train), initial=learn.batch, unit='batch',
                         leave=False, mininterval=0.2, disable=disable)
         self.start = perf_counter()
 
