@@ -147,8 +147,10 @@ def cell_differences(source, stored, new):
 def run_afresh(path):
     "The notebook at `path` with new outputs, from a clean kernel."
     notebook = nbformat.read(path, as_version=4)
-    os.environ["TQDM_DISABLE"] = "1"  # a progress bar is for somebody who waits, and would stay in the notebook as a dead widget
-    NotebookClient(notebook, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}).execute()
+    os.environ["TQDM_DISABLE"] = "1"  # a bar is for somebody who waits; in a stored notebook it is a dead widget
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, timeout=600, coalesce_streams=True, store_widget_state=False, resources=resources)
+    client.execute()
     return notebook
 
 

@@ -54,8 +54,8 @@ def _plain(tree: Any, owner: str) -> Any:
     def plain(leaf):
         if isinstance(leaf, np.generic): return leaf.item()
         if leaf is None or isinstance(leaf, str | bool | int | float | Tensor): return leaf
-        raise TypeError(f'{owner} keeps a {type(leaf).__name__}, {leaf!r:.40}: a checkpoint holds numbers, strings, tensors, and '
-                        'lists, tuples and dicts of these')
+        raise TypeError(f'{owner} keeps a {type(leaf).__name__}, {leaf!r:.40}: a checkpoint holds numbers, strings, tensors, '
+                        'and lists, tuples and dicts of these')
     return tree_map(plain, tree)
 
 # %% ../nbs/09_checkpoint.ipynb #9a000022
@@ -194,7 +194,8 @@ def resume(
     state = read_checkpoint(path)
     place = state['place']
     if not place['fitting']:
-        raise ValueError(f'{path}: no fit is under way in it, {len(state["history"])} epochs are done. Train on with load and fit')
+        raise ValueError(f'{path}: no fit is under way in it, {len(state["history"])} epochs are done. Train on with load and '
+                         'fit')
     _check_same_run(learn, state, path)
     _take_over(learn, state, path, state['loader'])
     for p, grad in zip(learn.model.parameters(), state['grads'], strict=True): p.grad = None if grad is None else grad.to(p)
@@ -204,7 +205,8 @@ def resume(
 def _check_same_run(learn: Learner, state: dict, path: str | Path) -> None:
     there, here = Counter(state['settings']), Counter(run_settings(learn))
     if there == here: return
-    differ = f'{path} was made with {", ".join(there - here) or "less"}, and this learner has {", ".join(here - there) or "less"}'
+    more_there, more_here = (', '.join(more) or 'less' for more in (there - here, here - there))
+    differ = f'{path} was made with {more_there}, and this learner has {more_here}'
     if all(text.endswith('()') for text in (there - here) + (here - there)): # there is nothing that it must have done
         warnings.warn(f'{differ}: the run may not be the same', stacklevel=3)
     else: raise ValueError(f'{differ}: make it with the same settings')
@@ -241,7 +243,8 @@ class Checkpoint(Monitor):
     def _check_finished(self) -> None:
         if not self.path.exists() and not _previous(self.path).exists(): return
         try: state = read_checkpoint(self.path)
-        except ValueError as error: raise FileExistsError(f'{error}. Give another path, or overwrite=True to lose it') from error
+        except ValueError as error:
+            raise FileExistsError(f'{error}. Give another path, or overwrite=True to lose it') from error
         if state['place']['fitting']:
             raise FileExistsError(f'{self.path} holds a fit that was stopped after step {state["place"]["step"]}, in epoch '
                                   f'{state["place"]["epoch"]} of {state["place"]["last_epoch"]}: go on with it by '

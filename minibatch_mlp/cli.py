@@ -7,29 +7,29 @@ __all__ = ['save_mlp', 'load_mlp', 'mlp_train', 'mlp_predict']
 
 # %% ../nbs/14_cli.ipynb #9c1016de
 import json
+import math
 import os
 import sys
 import warnings
-from argparse import ArgumentTypeError
-from collections.abc import Callable
-from functools import partial, wraps
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from inspect import signature
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
-from fastcore.script import anno_parser
-from torch import Tensor
+from fastcore.docments import docments
 
-from .data import load_mnist, show_image
+from .callbacks import EarlyStopping, ShiftImages, ToDevice, plot_history, save_history
+from .checkpoint import Checkpoint, load, read_checkpoint, resume, write_whole
+from .data import MNIST, Split, load_mnist, show_image
 from .dataloader import DataLoader, Dataset
 from .draw import DrawDigit, mnist_form, picture_ink
-from .learner import Callback, Checkpoint, DataLoaders, EarlyStopping, Learner, Progress, Schedule, ShiftImages
-from .learner import ToDevice, _read_checkpoint, _write_whole
+from .learner import Callback, DataLoaders, Learner, Progress, Schedule
 from .module import MLP
 from .optim import SGD, AdamW, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr
-from .training import accuracy
+from .training import _check_whole, accuracy
 
 # %% ../nbs/14_cli.ipynb #06bbb862
 def save_mlp(
@@ -38,13 +38,13 @@ def save_mlp(
     **metadata: Any, # anything JSON can hold, to be kept with the weights
 ) -> None:
     "Write the weights and sizes of `model` to `path`, whole or not at all. Raises `OSError` if that is not possible."
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     text = {'mlp': json.dumps({**metadata, 'sizes': model.sizes})} # one entry: safetensors shuffles them
-    try: _write_whole(path, lambda temporary: save_file(state, temporary, text))
-    except SafetensorError as error: raise OSError(f'{path} cannot be written: {error}') from error
+    data = save(state, text) # its `save_file` would write a file that only its owner may read
+    try: write_whole(path, lambda temporary: temporary.write_bytes(data))
+    except OSError as error: raise OSError(f'{path} cannot be written: {error}') from error
 
 # %% ../nbs/14_cli.ipynb #7b76d78a
 def load_mlp(
@@ -65,158 +65,161 @@ def load_mlp(
         raise ValueError(f'{path}: not a weights file of mlp_train, or damaged ({error})') from error
     return model, metadata
 
-# %% ../nbs/14_cli.ipynb #abfa228f
-def _number(name: str, kind: type, least: int) -> Callable[[str], Any]:
-    "A function that reads a number from `least` to below 2**32. What it cannot read is a `ValueError`."
-    def number(text):
-        value = kind(text)
-        if not least <= value < 2**32: raise ArgumentTypeError(f'{text!r} is not from {least} to below 2**32')
-        return value
-    number.__name__ = name # what the page and argparse call it
-    return number
-
-positive_int, whole_number = _number('positive_int', int, 1), _number('whole_number', int, 0)
-not_negative = _number('not_negative', float, 0)
-
-def layer_sizes(sizes: str | int | tuple) -> tuple[int, ...]: # for `--hidden`
-    "The whole numbers in `sizes`; commas separate them in a text. Raises `ArgumentTypeError` unless each is at least 1."
-    return tuple(positive_int(size) for size in (sizes if isinstance(sizes, tuple | list) else str(sizes).split(',')))
-
+# %% ../nbs/14_cli.ipynb #a7000002
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
 _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
               'one-cycle': one_cycle_lr}
 
-# %% ../nbs/14_cli.ipynb #a004e407
-def _fail(command: str, message: object, status: int) -> NoReturn:
-    print(f'{command}: {" ".join(str(message).split())}', file=sys.stderr)
-    sys.exit(status)
+def _chosen(name: str, choices: dict, value: str) -> Any:
+    if value not in choices: raise ValueError(f'{name} is {value!r}: it must be one of {", ".join(choices)}')
+    return choices[value]
 
-def _command(func: Callable) -> Callable[[], None]:
-    "The console command of `func`, with options from its docments."
-    @wraps(func)
-    def run():
-        parser = anno_parser(func, func.__name__)
-        parser.error = lambda message: _fail(parser.prog, message, 2) # argparse would print its usage first
-        for action in parser._actions: # fastcore 1 and 2 have no common way to say "one or more"
-            if action.type == list[str]: action.type, action.nargs = str, '+'
-            action.option_strings = [option.replace('_', '-') for option in action.option_strings] # --weight-decay
-            parser._option_string_actions.update(dict.fromkeys(action.option_strings, action))
-        given = vars(parser.parse_args())
-        warnings.showwarning = lambda message, *_: print(f'{parser.prog}: {message}', file=sys.stderr)
-        try: func(**{name: given[name] for name in signature(func).parameters})
-        except KeyboardInterrupt as error: _fail(parser.prog, str(error) or 'interrupted', 130)
-        except BrokenPipeError: # the reader of our output has gone, so Python must not flush it at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            _fail(parser.prog, 'nobody reads the output any more', 1)
-        except Exception as error:
-            _fail(parser.prog, str(error) or type(error).__name__, 2 if isinstance(error, ArgumentTypeError) else 1)
-    return run
+def _opt_func(settings: dict) -> Callable:
+    "What makes the optimiser. Raises `ValueError` if there is none, or none with that momentum."
+    name, momentum, options = settings['opt'], settings['momentum'], {}
+    if name == 'sgd': options['momentum'] = momentum
+    elif momentum: raise ValueError(f'momentum is {momentum}, and {name} has none: use sgd')
+    if settings['weight_decay'] is not None: options['weight_decay'] = settings['weight_decay']
+    return partial(_chosen('opt', _optimizers, name), **options)
+
+# %% ../nbs/14_cli.ipynb #a7000004
+class _Settings(Callback):
+    "Keeps the settings of a run in its checkpoints."
+    kept, looks_on = ('settings',), True
+    def __init__(self, settings: dict): self.settings = settings
+
+def _callbacks(settings: dict) -> list[Callback]:
+    device = None if settings['device'] == 'auto' else settings['device']
+    cbs = [Progress(), Schedule(_chosen('schedule', _schedules, settings['schedule'])), ToDevice(device), _Settings(settings)]
+    if settings['shift']: cbs.append(ShiftImages(settings['shift']))
+    if settings['patience']: cbs.append(EarlyStopping(patience=settings['patience']))
+    return cbs
+
+def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Learner, MNIST]:
+    "The learner for these settings, and the data."
+    opt_func, cbs = _opt_func(settings), [*_callbacks(settings), checkpoint]
+    torch.set_num_threads(_check_whole('threads', settings['threads']))
+    mnist = load_mnist(settings['data'])
+    torch.manual_seed(settings['seed'])
+    train = DataLoader(Dataset(*mnist.train), settings['bs'], shuffle=True, num_workers=workers)
+    model = MLP(784, *settings['hidden'], 10)
+    return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func, metrics=[accuracy], cbs=cbs), mnist
+
+# %% ../nbs/14_cli.ipynb #a7000006
+def _make_way(checkpoint: Path, overwrite: bool) -> None:
+    "Say which run is replaced. Raises `FileExistsError` if it did not come to its end, unless `overwrite` is true."
+    try: state = read_checkpoint(checkpoint)
+    except FileNotFoundError: return
+    except ValueError as error: unfinished, run = True, f'a run that cannot be read ({error})'
+    else:
+        unfinished = state['place']['fitting']
+        kind = 'an unfinished run' if unfinished else 'a finished run'
+        run = f'{kind} ({len(state["history"])} of {state["place"]["last_epoch"]} epochs done)'
+    if unfinished and not overwrite:
+        raise FileExistsError(f'{checkpoint.parent} holds {run}: --resume goes on with it, --overwrite starts over and loses '
+                              'it, and another --out leaves it alone')
+    print(f'replacing {run} in {checkpoint.parent}', flush=True)
+
+# %% ../nbs/14_cli.ipynb #4b6944fe
+def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
+    "The settings that `checkpoint` was made with. Raises `ValueError` where `asked` has others that are not the defaults."
+    try: saved = dict(read_checkpoint(checkpoint)['cbs'])['_Settings']['settings']
+    except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
+    except KeyError: raise ValueError(f'{checkpoint} was not made by mlp_train') from None
+    defaults = signature(mlp_train).parameters
+    others = [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
+              if value not in (saved[name], defaults[name].default)]
+    if others: raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
+    return saved
+
+# %% ../nbs/14_cli.ipynb #a7000009
+def _train(learn: Learner, settings: dict, checkpoint: Path, going_on: bool) -> BaseException | None:
+    "Fit, or go on with a fit. Returns what has stopped it. That is raised if no epoch was done, and nothing is worth saving."
+    try:
+        if not going_on: learn.fit(settings['epochs'], settings['lr'])
+        elif read_checkpoint(checkpoint)['place']['fitting']: resume(learn, checkpoint)
+        else:
+            load(learn, checkpoint)
+            print(f'the run in {checkpoint.parent} is finished, its last epoch was {learn.epoch}: its files are written again')
+    except (KeyboardInterrupt, FloatingPointError, BrokenPipeError) as error:
+        what = str(error) or f'interrupted in epoch {learn.epoch}'
+        ways = '--resume goes on, --overwrite starts over'
+        if isinstance(error, FloatingPointError): ways = '--overwrite starts over' # to go on would end in the same way
+        if not learn.history: raise type(error)(f'{what}; {ways}') from None
+        for cb in learn.cbs:
+            if isinstance(cb, EarlyStopping): cb.go_back(learn) # which it does by itself when a fit ends well
+        return type(error)(f'{what}; saved what was trained, {ways}')
 
 # %% ../nbs/14_cli.ipynb #11f8611e
-def _save_picture(path: Path, learn: Learner, x: Tensor, y: Tensor) -> None:
-    "Draw the history, and some wrong answers on `x`."
+def _save_picture(path: Path, learn: Learner, test: Split) -> None:
+    "Draw the history, and some wrong answers on the test digits."
     from matplotlib.figure import Figure # pyplot would look for a screen
 
-    answers = learn.predict(x).argmax(dim=1).cpu()
-    wrong = (answers != y).nonzero()[:20, 0].tolist()
+    answers = learn.predict(test.x).argmax(dim=1).cpu()
+    wrong = (answers != test.y).nonzero()[:20, 0].tolist()
     figure = Figure(figsize=(9, 6), layout='constrained')
     curves, digits = figure.subfigures(2, height_ratios=(3, 2.2))
-    learn.plot_history(curves.subplots(1, 2))
+    plot_history(learn.history, curves.subplots(1, 2))
     digits.suptitle('test digits it got wrong', fontsize=10)
     for i, axes in enumerate(digits.subplots(2, 10).flat):
         axes.set_axis_off()
-        if i < len(wrong): show_image(x[wrong[i]], axes, f'{y[wrong[i]]} not {answers[wrong[i]]}')
-    _write_whole(path, lambda temporary: figure.savefig(temporary, format='png', dpi=120))
+        if i < len(wrong): show_image(test.x[wrong[i]], axes, f'{test.y[wrong[i]]} not {answers[wrong[i]]}')
+    write_whole(path, lambda temporary: figure.savefig(temporary, format='png', dpi=120))
 
-# %% ../nbs/14_cli.ipynb #4b6944fe
-class _Settings(Callback):
-    "Keeps the settings of a run in its checkpoints."
-    kept = 'settings',
-    def __init__(self, settings: dict): self.settings = settings
-
-def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
-    "The settings that `checkpoint` was made with. Raises `ValueError` where `asked` has others that are not the defaults."
-    try: saved = dict(_read_checkpoint(checkpoint)['cbs'])['_Settings']['settings']
-    except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
-    except KeyError: raise ValueError(f'{checkpoint} was not made by mlp_train') from None
-    options = signature(mlp_train).parameters
-    if others := [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
-                  if value not in (saved[name], options[name].default)]:
-        raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
-    return saved
-
-def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Learner, Any]:
-    "The learner for these settings, and the data."
-    run = SimpleNamespace(**settings)
-    for name, choices in (('opt', _optimizers), ('schedule', _schedules)):
-        if settings[name] not in choices:
-            raise ArgumentTypeError(f'{name} is {settings[name]!r}: it must be one of {", ".join(choices)}')
-    if run.momentum and run.opt != 'sgd': raise ValueError(f'momentum is {run.momentum}, and {run.opt} has none: use sgd')
-    opt = {'momentum': run.momentum} if run.opt == 'sgd' else {}
-    if run.weight_decay is not None: opt['weight_decay'] = run.weight_decay
-    torch.set_num_threads(run.threads)
-    mnist = load_mnist(run.data)
-    torch.manual_seed(run.seed)
-    dls = DataLoaders(DataLoader(Dataset(*mnist.train), run.bs, shuffle=True, num_workers=workers), [mnist.valid])
-    cbs = [Progress(), Schedule(_schedules[run.schedule]), checkpoint, _Settings(settings),
-           ToDevice(None if run.device == 'auto' else run.device)]
-    if run.shift: cbs.append(ShiftImages(run.shift))
-    if run.patience: cbs.append(EarlyStopping(patience=run.patience))
-    opt_func = partial(_optimizers[run.opt], **opt)
-    return Learner(MLP(784, *run.hidden, 10), dls, opt_func=opt_func, metrics=[accuracy], cbs=cbs), mnist
+def _save_results(folder: Path, learn: Learner, settings: dict, test: Split) -> str: # what to tell
+    weights, table, picture, page = (
+        folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html'))
+    measured = learn.validate([test])
+    results = {'test_loss': measured['valid_loss'], 'test_accuracy': measured['valid_accuracy'],
+               'epochs_done': len(learn.history)}
+    _save_picture(picture, learn, test)
+    model = learn.model.to('cpu') # measuring has moved it to the device
+    save_mlp(model, weights, settings=settings, results=results)
+    write_whole(table, lambda temporary: save_history(learn.history, temporary))
+    write_whole(page, DrawDigit(model, test).save)
+    return f'test accuracy {results["test_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}'
 
 # %% ../nbs/14_cli.ipynb #b4698884
 def mlp_train(
-    epochs: positive_int = 6, # passes over the training data
-    bs: positive_int = 50, # batch size
-    lr: not_negative = 0.2, # learning rate, the highest one of a schedule
-    hidden: layer_sizes = (100,), # hidden units; 512,256 makes two layers
+    epochs: int = 6, # passes over the training data
+    bs: int = 50, # batch size
+    lr: float = 0.2, # learning rate, the highest one of a schedule
+    hidden: int | Sequence[int] = (100,), # hidden units; 512,256 makes two layers
     opt: str = 'sgd', # optimiser: sgd or adamw
     schedule: str = 'constant', # of the learning rate: constant, linear, step, exponential, cosine or one-cycle
-    momentum: not_negative = 0., # momentum of sgd
-    weight_decay: not_negative = None, # weight decay; that of the optimiser if not given
-    shift: whole_number = 0, # move the digits of each batch by up to so many pixels
-    patience: whole_number = 0, # end after so many epochs without a better validation loss; 0 never does
-    seed: whole_number = 1, # seed of the first weights and of the order of the digits
-    data: str = None, # file or folder with the data; the digits in the package if not given
-    out: str = 'runs/mnist', # folder for the results
-    threads: positive_int = 1, # processor threads; more than one pays off for large networks
-    workers: whole_number = 0, # processes that fetch batches
+    momentum: float = 0., # momentum of sgd
+    weight_decay: float | None = None, # weight decay; that of the optimiser if not given
+    shift: int = 0, # move the digits of each batch by up to so many pixels
+    patience: int = 0, # end after so many epochs without a better validation loss; 0 never does
+    seed: int = 1, # seed of the first weights and of the order of the digits
+    data: str | Path | None = None, # file or folder with the data; the digits in the package if not given
+    out: str | Path = 'runs/mnist', # folder for the results
+    threads: int = 1, # processor threads; more than one pays off for large networks
+    workers: int = 0, # processes that fetch batches
     device: str = 'cpu', # where to train, such as cuda; auto takes a GPU if there is one
-    checkpoint_every: whole_number = 0, # save a checkpoint after so many batches, and not only after each epoch
-    resume: bool = False, # go on with the run in `out`, with its settings
+    checkpoint_every: int = 0, # save a checkpoint after so many batches, and not only after each epoch
+    resume: bool = False, # go on with the run in the output folder, with its settings
+    overwrite: bool = False, # start over, even if the run in the output folder is not finished and will be lost
 ) -> None:
     """Train a multi-layer perceptron on MNIST, and save its weights, its history, a picture and a page to draw on.
 
     Writes weights.safetensors, history.csv, results.png, draw.html and checkpoint.pt into `out`. Sets PyTorch's seed and
-    number of threads. Raises what `load_mnist` and `Learner.fit` raise, and `ValueError` for settings that contradict each
-    other or, with `resume`, the run. Interrupted, it saves what it has, and passes `KeyboardInterrupt` on."""
-    folder = Path(out)
-    weights, table, picture, page, checkpoint = (
-        folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html', 'checkpoint.pt'))
-    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=layer_sizes(hidden), opt=opt, schedule=schedule, momentum=momentum,
-                    weight_decay=weight_decay, shift=shift, patience=patience, seed=seed, data=data and str(data),
-                    threads=threads, device=device)
+    number of threads. Raises what `load_mnist` and `Learner.fit` raise, `FileExistsError` if there is an unfinished run in
+    `out`, and `ValueError` for settings that contradict each other or, with `resume`, the run. Interrupted, it saves what it
+    has, and passes `KeyboardInterrupt` on."""
+    if resume and overwrite: raise ValueError('resume and overwrite are both true: a run is gone on with or started over')
+    checkpoint = Path(out) / 'checkpoint.pt'
+    sizes = [hidden] if isinstance(hidden, int) else hidden
+    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=tuple(_check_whole('hidden', size) for size in sizes), opt=opt,
+                    schedule=schedule, momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
+                    data=data and str(data), threads=threads, device=device)
     if resume: settings = _settings_to_resume(checkpoint, settings)
-    learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every))
-    trouble = None
-    try:
-        if resume: learn.resume(checkpoint)
-        else: learn.fit(settings['epochs'], settings['lr'])
-    except (KeyboardInterrupt, FloatingPointError, BrokenPipeError) as error:
-        if not learn.history: raise # the weights are next to untrained, and not worth an earlier run's
-        trouble = error
-
-    model = learn.model.to('cpu')
-    test = learn.validate([mnist.test])
-    results = dict(test_loss=test['valid_loss'], test_accuracy=test['valid_accuracy'], epochs_done=len(learn.history))
-    save_mlp(model, weights, settings=settings, results=results)
-    learn.save_history(table)
-    _save_picture(picture, learn, *mnist.test)
-    _write_whole(page, DrawDigit(model, mnist.test).save)
-    if not isinstance(trouble, BrokenPipeError):
-        print(f'test accuracy {test["valid_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}')
-    if trouble: raise type(trouble)(f'{str(trouble) or "interrupted, --resume goes on"}; saved what was trained')
+    else: _make_way(checkpoint, overwrite)
+    learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=overwrite))
+    trouble = _train(learn, settings, checkpoint, going_on=resume)
+    told = _save_results(checkpoint.parent, learn, settings, mnist.test)
+    if not isinstance(trouble, BrokenPipeError): print(told)
+    if trouble: raise trouble
 
 # %% ../nbs/14_cli.ipynb #f2c64d33
 def mlp_predict(
@@ -237,5 +240,101 @@ def mlp_predict(
             print(f'{image}: {probs.argmax()}  ({percents})')
     if unread: raise ValueError('; '.join(unread))
 
-# %% ../nbs/14_cli.ipynb #7a762f2e
-_train_command, _predict_command = _command(mlp_train), _command(mlp_predict)
+# %% ../nbs/14_cli.ipynb #abfa228f
+def whole_number(text: str, least: int = 0) -> int: # as for `--seed`
+    "The number in `text`. Raises `ValueError` unless it is whole, and from `least` to below 2**32."
+    needed = f'a whole number from {least} to below 2**32 is needed'
+    try: number = int(text)
+    except ValueError: raise ValueError(needed) from None
+    if not least <= number < 2**32: raise ValueError(needed)
+    return number
+
+def positive_int(text: str) -> int: return whole_number(text, least=1) # as for `--bs`
+
+def not_negative(text: str) -> float: # as for `--lr`
+    "The number in `text`. Raises `ValueError` unless it is at least 0, and finite."
+    needed = 'a number of at least 0 is needed'
+    try: number = float(text)
+    except ValueError: raise ValueError(needed) from None
+    if not 0 <= number < math.inf: raise ValueError(needed)
+    return number
+
+def layer_sizes(text: str) -> tuple[int, ...]: # as for `--hidden`
+    "The numbers between the commas of `text`. Raises `ValueError` unless each is a positive integer."
+    try: return tuple(positive_int(size) for size in text.split(','))
+    except ValueError: raise ValueError('whole numbers from 1 are needed, such as 100 or 512,256') from None
+
+def one_of(names: Iterable[str], text: str) -> str: # as for `--opt`
+    "`text`. Raises `ValueError` unless it is among `names`."
+    if text not in names: raise ValueError(f'one of {", ".join(names)} is needed')
+    return text
+
+# %% ../nbs/14_cli.ipynb #a7000023
+class BadArguments(Exception):
+    "A command line that cannot be meant."
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn: raise BadArguments(message) # argparse would print its usage, and exit
+
+def about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
+    "What `add_argument` needs to know of an argument of `func` whose text `read` understands."
+    help, default = docments(func)[name], signature(func).parameters[name].default
+    said = {'type': partial(_read, name, read), 'help': help}
+    if default is signature(func).empty: return said
+    if default is not None:
+        text = ','.join(map(str, default)) if isinstance(default, tuple) else default
+        said['help'] = f'{help} (default: {text})'
+    return {**said, 'default': default}
+
+def _read(name: str, read: Callable[[str], Any], text: str) -> Any:
+    try: return read(text)
+    except ValueError as error: raise BadArguments(f'{option(name)} {text}: {error}') from None
+
+def option(name: str) -> str: return f'--{name.replace("_", "-")}'
+
+# %% ../nbs/14_cli.ipynb #a7000024
+def _train_parser() -> ArgumentParser:
+    parser = _Parser(prog='mlp_train', description=mlp_train.__doc__.split('\n\n')[0])
+    kinds = {'epochs': positive_int, 'bs': positive_int, 'lr': not_negative, 'hidden': layer_sizes,
+             'opt': partial(one_of, _optimizers), 'schedule': partial(one_of, _schedules), 'momentum': not_negative,
+             'weight_decay': not_negative, 'shift': whole_number, 'patience': whole_number, 'seed': whole_number, 'data': str,
+             'out': str, 'threads': positive_int, 'workers': whole_number, 'device': str, 'checkpoint_every': whole_number}
+    for name, read in kinds.items(): parser.add_argument(option(name), **about(mlp_train, name, read))
+    ways = parser.add_mutually_exclusive_group()
+    for name in ('resume', 'overwrite'): ways.add_argument(option(name), action='store_true', help=docments(mlp_train)[name])
+    return parser
+
+def _predict_parser() -> ArgumentParser:
+    parser = _Parser(prog='mlp_predict', description=mlp_predict.__doc__)
+    parser.add_argument('weights', **about(mlp_predict, 'weights'))
+    parser.add_argument('images', nargs='+', **about(mlp_predict, 'images'))
+    return parser
+
+# %% ../nbs/14_cli.ipynb #a004e407
+def _fail(command: str, message: object, status: int) -> NoReturn:
+    print(f'{command}: {" ".join(str(message).split())}', file=sys.stderr)
+    sys.exit(status)
+
+def _tell_warnings(command: str) -> None:
+    "Let warnings be one line on stderr, and each be told once: a damaged checkpoint is read several times."
+    told = set()
+    def tell(message, *_):
+        if str(message) not in told: print(f'{command}: {message}', file=sys.stderr)
+        told.add(str(message))
+    warnings.showwarning = tell
+
+def _run_command(func: Callable, make_parser: Callable[[], ArgumentParser]) -> None:
+    "Call `func` with the arguments of the command line, and end the process if it fails."
+    name = func.__name__
+    try:
+        _tell_warnings(name)
+        func(**vars(make_parser().parse_args()))
+    except BadArguments as error: _fail(name, error, 2)
+    except KeyboardInterrupt as error: _fail(name, str(error) or 'interrupted', 130)
+    except BrokenPipeError: # the reader of our output has gone, so Python must not flush it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(name, 'nobody reads the output any more', 1)
+    except Exception as error: _fail(name, str(error) or type(error).__name__, 1)
+
+def _train_command() -> None: _run_command(mlp_train, _train_parser)
+def _predict_command() -> None: _run_command(mlp_predict, _predict_parser)

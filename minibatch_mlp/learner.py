@@ -28,7 +28,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 from .dataloader import Dataset, MapDataset, _generators
 from .loss import cross_entropy
-from .optim import SGD, Optimizer
+from .optim import SGD
 from .training import _check_lr, _check_whole
 
 # %% ../nbs/07_learner.ipynb #6cd1528f
@@ -81,7 +81,8 @@ class Callback:
 
 # %% ../nbs/07_learner.ipynb #1f0a0013
 def _checked_cbs(cbs: Iterable[Callback]) -> list[Callback]:
-    if isinstance(cbs, Callback): raise TypeError(f'cbs is a {type(cbs).__name__}: give a list, cbs=[{type(cbs).__name__}(...)]')
+    if isinstance(cbs, Callback):
+        raise TypeError(f'cbs is a {type(cbs).__name__}: give a list, cbs=[{type(cbs).__name__}(...)]')
     for cb in cbs:
         if isinstance(cb, type): raise TypeError(f'cbs holds the class {cb.__name__}: give an object, {cb.__name__}(...)')
         if not isinstance(cb, Callback): raise TypeError(f'cbs holds {cb!r}, which is not a Callback: inherit from it')
@@ -170,7 +171,8 @@ def named_metrics(
         raise TypeError('metrics is a single metric: give a list, as in metrics=[accuracy]')
     if not isinstance(metrics, Mapping):
         names = [getattr(metric, '__name__', type(metric).__name__) for metric in metrics]
-        if len({*names}) < len(names): raise ValueError(f'metrics have the names {names}: give a dict, metrics={{name: metric}}')
+        if len({*names}) < len(names):
+            raise ValueError(f'metrics have the names {names}: give a dict, metrics={{name: metric}}')
         metrics = dict(zip(names, metrics))
     named = {}
     for name, metric in metrics.items():
@@ -241,7 +243,8 @@ class BatchLoop(Loop):
         self.loss = self.loss_func(self.preds, self.yb)
         try: self.loss_value = self.loss.item() # fetched from a GPU once, for all who ask
         except (AttributeError, RuntimeError, ValueError):
-            raise TypeError(f'loss_func returned {self.loss!r:.60}, where a scalar tensor is needed: a mean over the rows') from None
+            raise TypeError(f'loss_func returned {self.loss!r:.60}, where a scalar tensor is needed, a mean over the '
+                            'rows') from None
 
     def _backward(self) -> None: self.loss.backward() # of the loss as callbacks have left it
 
@@ -544,9 +547,10 @@ class Learner(ValidatingLoop):
         "What the model makes of `x` in evaluation mode. Changes nothing."
         self._check_settings()
         starts, preds = range(0, max(count_rows(x), 1), _check_whole('bs', bs)), []
+        def rows_from(start): return tree_map(lambda leaf: leaf[start:start + bs] if isinstance(leaf, Tensor) else leaf, x)
         def predict_all():
             for start in starts:
-                self.xb = tree_map(lambda leaf: leaf[start:start + bs] if isinstance(leaf, Tensor) else leaf, x)
+                self.xb = rows_from(start)
                 self.part('forward', self._forward)
                 preds.append(self.preds)
         with looking(self, self.dls): self.part('predict', predict_all)
@@ -557,7 +561,8 @@ class Learner(ValidatingLoop):
 # %% ../nbs/07_learner.ipynb #1f0d0006
 def _check_model(model: Any) -> None:
     if isinstance(model, type): raise TypeError(f'model is the class {model.__name__}: give an object, {model.__name__}(...)')
-    if not hasattr(model, 'parameters'): raise TypeError(f'model is a {type(model).__name__}: give a Module or a torch.nn.Module')
+    if not hasattr(model, 'parameters'):
+        raise TypeError(f'model is a {type(model).__name__}: give a Module or a torch.nn.Module')
     if not list(model.parameters()): raise ValueError('model lists no parameters: there is nothing to train')
 
 def _check_loss_func(loss_func: Any) -> None:
@@ -570,7 +575,8 @@ def _check_loss_func(loss_func: Any) -> None:
 def _check_opt_func(opt_func: Any) -> None:
     if hasattr(opt_func, 'param_groups'):
         name = type(opt_func).__name__
-        raise TypeError(f'opt_func is an optimiser: give what makes one of a list of parameters, {name} or partial({name}, ...)')
+        raise TypeError(f'opt_func is an optimiser: give what makes one of a list of parameters, {name} or '
+                        f'partial({name}, ...)')
     if not callable(opt_func): raise TypeError(f'opt_func is {opt_func!r}: give what makes an optimiser, such as SGD')
 
 def _checked_loaders(dls: Any) -> DataLoaders:
@@ -628,7 +634,8 @@ class Schedule(Callback):
     in_trials = False
 
     def __init__(self, schedule: Callable): # takes the progress of the fit, in `[0, 1]`, to a factor
-        if not callable(schedule): raise TypeError(f'schedule is {schedule!r}: give a function of the progress, such as cosine_lr')
+        if not callable(schedule):
+            raise TypeError(f'schedule is {schedule!r}: give a function of the progress, such as cosine_lr')
         self.schedule = schedule
 
     def before_batch(self, learn: Learner) -> None: learn.scale_lr(self.schedule(learn.progress))

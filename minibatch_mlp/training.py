@@ -20,8 +20,13 @@ def accuracy(
     preds: Tensor, # scores `[N, C]`
     yb: Tensor, # labels `[N]`
 ) -> Tensor: # scalar in `[0, 1]`
-    "The share of rows whose largest score is at the label. Raises `ValueError` for an empty batch or shapes that disagree."
+    """The share of rows whose largest score is at the label.
+
+    Raises `ValueError` for an empty batch, shapes that disagree, and a single column, where the largest is always the first."""
     _check_batch(preds, yb)
+    if preds.shape[1] == 1:
+        raise ValueError('preds has one column, [N, 1], of which the largest is always number 0: for two classes and one score '
+                         'compare (preds[:, 0] > 0) with the labels')
     return (preds.argmax(dim=1) == yb).float().mean()
 
 # %% ../nbs/02_training.ipynb #ef3ce79a

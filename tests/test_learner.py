@@ -235,7 +235,8 @@ def test_who_has_begun_is_cleaned_up_once(event):
     for error in errors:
         for raiser_first in (True, False):
             log, raiser = Log(), Log(event, error)
-            learn = Learner(MLP(784, 10), DataLoaders([batch] * 2, [batch]), cbs=[raiser, log] if raiser_first else [log, raiser])
+            cbs = [raiser, log] if raiser_first else [log, raiser]
+            learn = Learner(MLP(784, 10), DataLoaders([batch] * 2, [batch]), cbs=cbs)
             with contextlib.suppress(*map(type, errors)):
                 learn.fit(2, lr=0.1)
             assert learn.xb is None and learn.loss is None and not learn.fitting
