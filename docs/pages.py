@@ -34,7 +34,7 @@ class SourceLast(Processor):
 
     def begin(self):
         cells = self.nb.cells
-        for cell in [cell for cell in cells if cell.cell_type == "code" and "exports" in cell.directives_]:
+        for cell in [cell for cell in cells if cell.cell_type == "code" and cell.directives_.keys() & {"export", "exports"}]:
             start = stop = cells.index(cell) + 1
             while stop < len(cells) and getattr(cells[stop], "has_sd", False):
                 stop += 1

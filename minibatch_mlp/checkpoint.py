@@ -7,6 +7,7 @@ __all__ = ['FORMAT', 'PLACE', 'run_state', 'run_settings', 'write_whole', 'save'
            'Checkpoint']
 
 # %% ../nbs/09_checkpoint.ipynb #9a000005
+import copy
 import math
 import os
 import warnings
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from .callbacks import Monitor
+from .dataloader import _generators
 from .learner import Callback, Learner, Mean, Snapshot, _length, random_state, set_random_state
 from .training import _check_whole
 
@@ -60,9 +62,10 @@ def _plain(tree: Any, owner: str) -> Any:
 
 # %% ../nbs/09_checkpoint.ipynb #9a000022
 def run_settings(learn: Learner) -> list[str]:
-    "What must be the same when a run goes on, as text: the length of an epoch, the loss, and callbacks with their arguments."
+    "What must be the same when a run goes on, as text: data, loss, optimiser, and callbacks with their arguments."
     texts = [_with_arguments(cb) for cb in learn.cbs if not cb.looks_on]
-    return [f'epochs of {_length(learn.dls.train)} batches', f'loss_func {_described(learn.loss_func)}', *texts]
+    return [f'epochs of {_length(learn.dls.train)} batches', f'{len(_generators(*learn.dls))} random generators',
+            f'loss_func {_described(learn.loss_func)}', f'opt_func {_described(learn.opt_func)}', *texts]
 
 def _with_arguments(cb: Callback) -> str:
     names = [name for name in signature(type(cb).__init__).parameters if name in vars(cb)]
@@ -75,7 +78,9 @@ def _described(value: Any) -> str: # without addresses in memory, which are othe
         return f'{_described(value.func)}({", ".join(arguments)})'
     if isinstance(value, Real) and not isinstance(value, bool): return f'{float(value):.12g}' # 1 and 1.0 are the same setting
     if isinstance(value, str | Path | bool | tuple | list | None): return repr(value)
-    return getattr(value, '__qualname__', type(value).__name__)
+    if hasattr(value, '__qualname__'): return value.__qualname__ # a function or a class
+    options = {name: option for name, option in getattr(value, '__dict__', {}).items() if isinstance(option, Real | str)}
+    return f'{type(value).__name__}({", ".join(f"{name}={_described(option)}" for name, option in options.items())})'
 
 # %% ../nbs/09_checkpoint.ipynb #62be0a98
 def write_whole(
@@ -116,8 +121,11 @@ def read_checkpoint(
     try: return _read_whole(path)
     except Exception as error: # a damaged file can make its reader fail in any way
         if _previous(path).exists():
-            warnings.warn(f'{path} cannot be used ({error}); the one before it is', stacklevel=2)
-            return _read_whole(_previous(path))
+            try: previous = _read_whole(_previous(path))
+            except Exception: pass # the first error is told
+            else:
+                warnings.warn(f'{path} cannot be used ({error}): using the one before it', stacklevel=2)
+                return previous
         if isinstance(error, OSError): raise
         raise ValueError(f'{path}: not a checkpoint, cut short or damaged ({error})') from error
 
@@ -147,7 +155,7 @@ def _take_over(learn: Learner, state: dict, path: str | Path, loader: dict | Non
     try:
         learn.model.load_state_dict(state['model'])
         if state['opt']: _load_optimizer(learn.opt, state['opt'])
-        if loader: learn.dls.train.load_state_dict(loader)
+        if loader: copy.copy(learn.dls.train).load_state_dict(loader) # a trial, on a copy with a place of its own
     except Exception as error:
         before.put_back(learn)
         raise ValueError(f'{path} does not fit this learner, which is as it was: {error}') from error
@@ -180,6 +188,7 @@ class _PutBack(Callback):
         if self.within_epoch: self.before_fit(learn)
 
     def before_train(self, learn: Learner) -> None:
+        if self.within_epoch: learn.dls.train.load_state_dict(self.state['loader'])
         self.before_epoch(learn)
         self.within_epoch = False # the epochs after this one begin as they always do
 
@@ -211,6 +220,11 @@ def _check_same_run(learn: Learner, state: dict, path: str | Path) -> None:
         warnings.warn(f'{differ}: the run may not be the same', stacklevel=3)
     else: raise ValueError(f'{differ}: make it with the same settings')
 
+# %% ../nbs/09_checkpoint.ipynb #9a000051
+def _is_same_run(learn: Learner, state: dict) -> bool: # one may be ahead of the other by some epochs
+    if any(getattr(learn, name) != state['place'][name] for name in ('first_epoch', 'last_epoch', 'base_lrs')): return False
+    return all(row == other for row, other in zip(learn.history, state['history']))
+
 # %% ../nbs/09_checkpoint.ipynb #3fd50c46
 class Checkpoint(Monitor):
     """Saves a run when the fit begins, after every epoch, and when it is over. The save before is kept as well.
@@ -236,16 +250,15 @@ class Checkpoint(Monitor):
         if self.monitor: super().before_fit(learn)
         if self.every and not hasattr(learn.dls.train, 'state_dict'):
             raise ValueError(f'every is {self.every}, and dls.train has no state_dict: leave every out, or use our DataLoader')
-        if learn.resumed: return
-        if not self.overwrite: self._check_finished()
-        if not self.monitor: self._save(learn) # or an old file would be taken for this run
+        if not self.overwrite: self._check_finished(learn)
+        if not self.monitor and not learn.resumed: self._save(learn) # or an old file would be taken for this run
 
-    def _check_finished(self) -> None:
+    def _check_finished(self, learn: Learner) -> None:
         if not self.path.exists() and not _previous(self.path).exists(): return
         try: state = read_checkpoint(self.path)
         except ValueError as error:
             raise FileExistsError(f'{error}. Give another path, or overwrite=True to lose it') from error
-        if state['place']['fitting']:
+        if state['place']['fitting'] and not (learn.resumed and _is_same_run(learn, state)):
             raise FileExistsError(f'{self.path} holds a fit that was stopped after step {state["place"]["step"]}, in epoch '
                                   f'{state["place"]["epoch"]} of {state["place"]["last_epoch"]}: go on with it by '
                                   f'resume(learn, {str(self.path)!r}), or give overwrite=True to start over and lose it')

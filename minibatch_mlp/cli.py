@@ -241,7 +241,7 @@ def mlp_predict(
     if unread: raise ValueError('; '.join(unread))
 
 # %% ../nbs/14_cli.ipynb #abfa228f
-def whole_number(text: str, least: int = 0) -> int: # as for `--seed`
+def _whole_number(text: str, least: int = 0) -> int: # as for `--seed`
     "The number in `text`. Raises `ValueError` unless it is whole, and from `least` to below 2**32."
     needed = f'a whole number from {least} to below 2**32 is needed'
     try: number = int(text)
@@ -249,9 +249,9 @@ def whole_number(text: str, least: int = 0) -> int: # as for `--seed`
     if not least <= number < 2**32: raise ValueError(needed)
     return number
 
-def positive_int(text: str) -> int: return whole_number(text, least=1) # as for `--bs`
+def _positive_int(text: str) -> int: return _whole_number(text, least=1) # as for `--bs`
 
-def not_negative(text: str) -> float: # as for `--lr`
+def _not_negative(text: str) -> float: # as for `--lr`
     "The number in `text`. Raises `ValueError` unless it is at least 0, and finite."
     needed = 'a number of at least 0 is needed'
     try: number = float(text)
@@ -259,24 +259,24 @@ def not_negative(text: str) -> float: # as for `--lr`
     if not 0 <= number < math.inf: raise ValueError(needed)
     return number
 
-def layer_sizes(text: str) -> tuple[int, ...]: # as for `--hidden`
+def _layer_sizes(text: str) -> tuple[int, ...]: # as for `--hidden`
     "The numbers between the commas of `text`. Raises `ValueError` unless each is a positive integer."
-    try: return tuple(positive_int(size) for size in text.split(','))
+    try: return tuple(_positive_int(size) for size in text.split(','))
     except ValueError: raise ValueError('whole numbers from 1 are needed, such as 100 or 512,256') from None
 
-def one_of(names: Iterable[str], text: str) -> str: # as for `--opt`
+def _one_of(names: Iterable[str], text: str) -> str: # as for `--opt`
     "`text`. Raises `ValueError` unless it is among `names`."
     if text not in names: raise ValueError(f'one of {", ".join(names)} is needed')
     return text
 
 # %% ../nbs/14_cli.ipynb #a7000023
-class BadArguments(Exception):
+class _BadArguments(Exception):
     "A command line that cannot be meant."
 
 class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn: raise BadArguments(message) # argparse would print its usage, and exit
+    def error(self, message: str) -> NoReturn: raise _BadArguments(message) # argparse would print its usage, and exit
 
-def about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
+def _about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
     "What `add_argument` needs to know of an argument of `func` whose text `read` understands."
     help, default = docments(func)[name], signature(func).parameters[name].default
     said = {'type': partial(_read, name, read), 'help': help}
@@ -288,26 +288,27 @@ def about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[s
 
 def _read(name: str, read: Callable[[str], Any], text: str) -> Any:
     try: return read(text)
-    except ValueError as error: raise BadArguments(f'{option(name)} {text}: {error}') from None
+    except ValueError as error: raise _BadArguments(f'{_option(name)} {text}: {error}') from None
 
-def option(name: str) -> str: return f'--{name.replace("_", "-")}'
+def _option(name: str) -> str: return f'--{name.replace("_", "-")}'
 
 # %% ../nbs/14_cli.ipynb #a7000024
 def _train_parser() -> ArgumentParser:
     parser = _Parser(prog='mlp_train', description=mlp_train.__doc__.split('\n\n')[0])
-    kinds = {'epochs': positive_int, 'bs': positive_int, 'lr': not_negative, 'hidden': layer_sizes,
-             'opt': partial(one_of, _optimizers), 'schedule': partial(one_of, _schedules), 'momentum': not_negative,
-             'weight_decay': not_negative, 'shift': whole_number, 'patience': whole_number, 'seed': whole_number, 'data': str,
-             'out': str, 'threads': positive_int, 'workers': whole_number, 'device': str, 'checkpoint_every': whole_number}
-    for name, read in kinds.items(): parser.add_argument(option(name), **about(mlp_train, name, read))
+    kinds = {'epochs': _positive_int, 'bs': _positive_int, 'lr': _not_negative, 'hidden': _layer_sizes,
+             'opt': partial(_one_of, _optimizers), 'schedule': partial(_one_of, _schedules),
+             'momentum': _not_negative, 'weight_decay': _not_negative, 'shift': _whole_number, 'patience': _whole_number,
+             'seed': _whole_number, 'data': str, 'out': str, 'threads': _positive_int, 'workers': _whole_number,
+             'device': str, 'checkpoint_every': _whole_number}
+    for name, read in kinds.items(): parser.add_argument(_option(name), **_about(mlp_train, name, read))
     ways = parser.add_mutually_exclusive_group()
-    for name in ('resume', 'overwrite'): ways.add_argument(option(name), action='store_true', help=docments(mlp_train)[name])
+    for name in ('resume', 'overwrite'): ways.add_argument(_option(name), action='store_true', help=docments(mlp_train)[name])
     return parser
 
 def _predict_parser() -> ArgumentParser:
     parser = _Parser(prog='mlp_predict', description=mlp_predict.__doc__)
-    parser.add_argument('weights', **about(mlp_predict, 'weights'))
-    parser.add_argument('images', nargs='+', **about(mlp_predict, 'images'))
+    parser.add_argument('weights', **_about(mlp_predict, 'weights'))
+    parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))
     return parser
 
 # %% ../nbs/14_cli.ipynb #a004e407
@@ -329,7 +330,7 @@ def _run_command(func: Callable, make_parser: Callable[[], ArgumentParser]) -> N
     try:
         _tell_warnings(name)
         func(**vars(make_parser().parse_args()))
-    except BadArguments as error: _fail(name, error, 2)
+    except _BadArguments as error: _fail(name, error, 2)
     except KeyboardInterrupt as error: _fail(name, str(error) or 'interrupted', 130)
     except BrokenPipeError: # the reader of our output has gone, so Python must not flush it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,7 +38,7 @@ class DataLoaders(NamedTuple):
     valid: Iterable | None = None
 
 # %% ../nbs/07_learner.ipynb #c9fd2757
-class StopFit(Exception): "Raise it in a callback to end the fit in good order: the epoch that was begun gets its row."
+class StopFit(Exception): "Raise it in a callback to end the fit in good order. An epoch that was training gets its row."
 class SkipEpoch(Exception): "Raise it in a callback to leave out the rest of this epoch, its row included."
 class SkipBatch(Exception): "Raise it in a callback to leave out the rest of this batch. Gradients that are there stay."
 class SkipStep(Exception): "Raise it in `before_step` to leave the weights alone for now, and to keep the gradients."
@@ -56,7 +56,7 @@ def _check_event(cls: type, name: str) -> None:
     part = '_'.join(words[1:-1]).replace('train_batch', 'batch').replace('validation', 'validate')
     meant = {'train': 'fit', 'test': 'validate'}.get(part, part)
     close = get_close_matches(f'{when}_{meant}' if foreign else name, EVENTS, 1, cutoff=0.8)
-    if foreign or close or words[0] in ('before', 'after', 'cleanup'):
+    if foreign or close or len(words) > 1 and words[0] in ('before', 'after', 'cleanup'):
         hint = f'did you mean {close[0]}?' if close else f'the events are {", ".join(EVENTS)}'
         raise TypeError(f'{cls.__name__}.{name} would never be called: {hint}')
 
@@ -66,7 +66,7 @@ class Callback:
 
     A class with a method that looks like an event and is none raises `TypeError`."""
     order = 0 # callbacks with a lower number come first
-    looks_on = False # true if it only shows or saves: a run goes on without it to the same weights
+    looks_on = False # true if a run that goes well has the same weights without it
     in_trials = True # whether a short run on the side, such as `lr_find`, has it too
     columns = () # what it adds to a row of the history, in `after_epoch`
     kept = () # names of the attributes that a checkpoint must keep
@@ -83,10 +83,11 @@ class Callback:
 def _checked_cbs(cbs: Iterable[Callback]) -> list[Callback]:
     if isinstance(cbs, Callback):
         raise TypeError(f'cbs is a {type(cbs).__name__}: give a list, cbs=[{type(cbs).__name__}(...)]')
+    cbs = list(cbs)
     for cb in cbs:
         if isinstance(cb, type): raise TypeError(f'cbs holds the class {cb.__name__}: give an object, {cb.__name__}(...)')
         if not isinstance(cb, Callback): raise TypeError(f'cbs holds {cb!r}, which is not a Callback: inherit from it')
-    return list(cbs)
+    return cbs
 
 # %% ../nbs/07_learner.ipynb #1f0a0002
 class Loop:
@@ -174,6 +175,7 @@ def named_metrics(
         if len({*names}) < len(names):
             raise ValueError(f'metrics have the names {names}: give a dict, metrics={{name: metric}}')
         metrics = dict(zip(names, metrics))
+    if 'loss' in metrics: raise ValueError("a metric is called 'loss', as the loss is: give a dict, metrics={name: metric}")
     named = {}
     for name, metric in metrics.items():
         gathers = all(hasattr(metric, method) for method in ('reset', 'update', 'compute'))
@@ -274,7 +276,7 @@ class EpochLoop(BatchLoop):
 
     def _epochs_left(self) -> None:
         while not self.stopping and (self.batch or self.epoch < self.last_epoch):
-            if not self.batch: # else a checkpoint was made within this epoch
+            if not self.batch: # else a run goes on that was saved within this epoch
                 self.epoch += 1
                 self.mean_loss = Mean()
             self.model.train()
@@ -400,15 +402,20 @@ class KeepFinite(Callback):
     def __init__(self, every: int = 100): # steps between two copies; 0 makes none, and the weights stay as they are
         self.every = _check_whole('every', every, 0)
 
-    def before_fit(self, learn: TrainingLoop) -> None: self.copy, self.step = Snapshot(), None
+    def before_fit(self, learn: TrainingLoop) -> None: self.copy, self.step, self.buffers = Snapshot(), None, []
+
+    def _is_due(self, learn: TrainingLoop) -> bool:
+        return self.every > 0 and (self.step is None or learn.step >= self.step + self.every)
+
+    def before_batch(self, learn: TrainingLoop) -> None: # the forward pass changes the buffers of BatchNorm
+        if self._is_due(learn): self.new_buffers = [buffer.clone() for buffer in learn.model.buffers()]
 
     def before_backward(self, learn: TrainingLoop) -> None:
         if not math.isfinite(learn.loss_value): self._stop(learn, f'the loss became {learn.loss_value}')
-        due = self.step is None or learn.step >= self.step + self.every
-        if self.every and due: # these weights have just made a loss that is finite
+        if self._is_due(learn): # these weights have just made a loss that is finite
             self._check_weights(learn)
             self.copy.take(learn)
-            self.step = learn.step
+            self.step, self.buffers = learn.step, self.new_buffers
 
     def after_train(self, learn: TrainingLoop) -> None: self._check_weights(learn)
 
@@ -419,10 +426,12 @@ class KeepFinite(Callback):
         where = f'{what} in batch {learn.batch} of epoch {learn.epoch}, at learning rate {learn.opt.param_groups[0]["lr"]:g}'
         step = learn.step if self.step is None else self.step
         if self.step is not None: self.copy.put_back(learn)
+        elif self.every: self.buffers = self.new_buffers # nothing else has changed yet
+        for buffer, kept in zip(learn.model.buffers(), self.buffers): buffer.copy_(kept)
         raise FloatingPointError(f'{where}. Model and optimiser are as after step {step} of the run. Try a smaller lr, and see '
                                  'that the inputs are finite')
 
-    def cleanup_fit(self, learn: TrainingLoop) -> None: self.copy = None
+    def cleanup_fit(self, learn: TrainingLoop) -> None: self.copy = self.buffers = self.new_buffers = None
 
 # %% ../nbs/07_learner.ipynb #aa2d71e2
 def random_state(loaders: Iterable) -> dict:
@@ -434,8 +443,8 @@ def random_state(loaders: Iterable) -> dict:
             'numpy': [name, keys.tolist(), *place], 'python': random.getstate()}
 
 def set_random_state(state: dict, loaders: Iterable) -> None:
-    "Put back what `random_state` gave. States of devices that are not here are left out."
-    for generator, saved in zip(_generators(*loaders), state['generators'], strict=True): generator.set_state(saved)
+    "Put back what `random_state` gave. States of devices and generators that are not here are left out."
+    for generator, saved in zip(_generators(*loaders), state['generators']): generator.set_state(saved)
     devices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     for device, saved in zip(devices, state['cuda']): torch.cuda.set_rng_state(saved, device)
     if state['mps'] is not None and torch.backends.mps.is_available(): torch.mps.set_rng_state(state['mps'])
@@ -552,9 +561,11 @@ class Learner(ValidatingLoop):
             for start in starts:
                 self.xb = rows_from(start)
                 self.part('forward', self._forward)
+                if count_rows(self.preds) != count_rows(self.xb):
+                    raise ValueError(f'the model gave {count_rows(self.preds)} rows for {count_rows(self.xb)}: they cannot be joined')
                 preds.append(self.preds)
         with looking(self, self.dls): self.part('predict', predict_all)
-        return tree_map(lambda *parts: torch.cat(parts), *preds)
+        return tree_map(lambda *parts: torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0], *preds)
 
     def __repr__(self) -> str: return f'Learner({type(self.model).__name__}, {len(self.history)} epochs in its history)'
 
@@ -609,7 +620,7 @@ class Progress(Callback):
         from tqdm.auto import tqdm
         from tqdm.notebook import tqdm as notebook_tqdm
 
-        # `None` is: where the output is not a terminal. The bar of notebooks forgets tqdm's own switch.
+        # `None`: no bar unless the output is a terminal. The bar of notebooks ignores tqdm's own switch, so we look.
         disable = 'TQDM_DISABLE' in os.environ if issubclass(tqdm, notebook_tqdm) else None
         self.bar = tqdm(desc=f'epoch {learn.epoch}', total=_length(learn.dls.train), initial=learn.batch, unit='batch',
                         leave=False, mininterval=0.2, disable=disable)
