@@ -370,7 +370,7 @@ def lr_find(
     trial = Learner(model, DataLoaders(copy.copy(learn.dls.train)), learn.loss_func, learn.opt_func)
     trial.opt = opt
     trial.cbs = [*(copy.deepcopy(cb) for cb in learn.cbs if cb.in_trials), finder]
-    with looking(learn, learn.dls), torch.enable_grad(): trial.fit(steps, low) # enough epochs for any number of batches: the finder ends it
+    with looking(learn, learn.dls), torch.enable_grad(): trial.fit(steps, low) # epochs enough, since the finder ends it
     return finder
 
 # %% ../nbs/08_callbacks.ipynb #81a26612

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing.context import BaseContext
 from multiprocessing.reduction import ForkingPickler
+from numbers import Real
 from operator import length_hint
 from traceback import format_exception
 from types import FunctionType
@@ -257,7 +258,7 @@ class _Workers:
 
     def _ended(self) -> RuntimeError:
         time.sleep(0.1) # the executor is collecting the exit codes
-        ended = [process for process in self.processes if process.exitcode is not None]
+        ended = [process for process in self.processes if process.exitcode not in (None, -signal.SIGTERM)] # the executor's own
         hint = '' if self.context.get_start_method() == 'fork' else _main_hint
         return RuntimeError(f'a worker process has ended: {ended}. See with num_workers=0 why, or check memory{hint}')
 
@@ -367,6 +368,8 @@ class _LoaderSettings:
         self.num_workers = _check_whole('num_workers', num_workers, 0)
         self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
         self.multiprocessing_context = _make_context(multiprocessing_context, self.num_workers)
+        if not (isinstance(timeout, Real) and 0 <= timeout < math.inf):
+            raise ValueError(f'timeout is {timeout!r}: it must be a number of seconds, or 0 for no end')
         self.collate_fn, self.worker_init_fn, self.timeout = collate_fn, worker_init_fn, timeout
         self.persistent_workers, self.pin_memory = persistent_workers, pin_memory
 
@@ -471,8 +474,11 @@ class DataLoader(_BatchLoader):
         """Make the next `iter()` go on after the batches that were handed out, without fetching those again.
 
         Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
-        all the same. Raises `ValueError`, and changes nothing, if the state is of other data or other batches."""
-        here, there = _identity(self), state.get('loader', {})
+        all the same, while one that a sampler draws from NumPy or `random` is not. Raises `ValueError`, and changes nothing,
+        if the state is of other data or other batches."""
+        if not isinstance(state, Mapping) or not {'loader', 'batches', 'states', 'generators'} <= state.keys():
+            raise ValueError('the state is not one of a DataLoader: give what state_dict of such a loader gave')
+        here, there = _identity(self), state['loader']
         wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name])
         if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
         self._set_states([torch.get_rng_state(), *state['generators']])

@@ -562,7 +562,8 @@ class Learner(ValidatingLoop):
                 self.xb = rows_from(start)
                 self.part('forward', self._forward)
                 if count_rows(self.preds) != count_rows(self.xb):
-                    raise ValueError(f'the model gave {count_rows(self.preds)} rows for {count_rows(self.xb)}: they cannot be joined')
+                    raise ValueError(f'the model gave {count_rows(self.preds)} rows for {count_rows(self.xb)}: they cannot '
+                                     'be joined')
                 preds.append(self.preds)
         with looking(self, self.dls): self.part('predict', predict_all)
         return tree_map(lambda *parts: torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0], *preds)

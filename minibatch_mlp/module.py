@@ -155,7 +155,7 @@ class TrainableTree(ModuleTree):
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         "Move to a device, or floats to a dtype, or both, as in `Tensor.to`. Returns the module."
-        dtype = torch.empty(0).to(*args, **kwargs).dtype
+        dtype = torch.empty(0).to(*args, **kwargs).dtype # what these arguments turn a float into
         if not dtype.is_floating_point: raise TypeError(f'to takes a type of float, not {dtype}: parameters need gradients')
 
         def moved(tensor):
@@ -188,7 +188,7 @@ class Module(TrainableTree):
         raise NotImplementedError(f'{type(self).__name__} has no forward method')
 
     def state_dict(self, *, prefix: str = '', keep_vars: bool = False) -> dict[str, Tensor]:
-        "All parameters and buffers by full name. They share memory with the module; `keep_vars` leaves them attached."
+        "All parameters and buffers by full name. They share memory with the module; `keep_vars` leaves them attached to the graph."
         state = {}
         for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
             if tensor is not None: state[prefix + name] = tensor if keep_vars else tensor.detach()
