@@ -188,7 +188,7 @@ class Module(TrainableTree):
         raise NotImplementedError(f'{type(self).__name__} has no forward method')
 
     def state_dict(self, *, prefix: str = '', keep_vars: bool = False) -> dict[str, Tensor]:
-        "All parameters and buffers by full name. They share memory with the module; `keep_vars` leaves them attached to the graph."
+        "All parameters and buffers by full name. They share memory with the module; `keep_vars` keeps them on the graph."
         state = {}
         for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
             if tensor is not None: state[prefix + name] = tensor if keep_vars else tensor.detach()

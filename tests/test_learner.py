@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import select
 import subprocess
 import sys
 import time
@@ -286,14 +287,16 @@ Learner(MLP(784, 10), DataLoaders([batch] * 3), cbs=[Progress()]).fit(2, 0.1)
 
 
 def test_progress_has_a_bar_in_a_terminal_and_none_in_a_file(tmp_path):
-    pty = pytest.importorskip("pty", reason="there are no terminals here")
+    pty, termios = (pytest.importorskip(name, reason="there are no terminals here") for name in ("pty", "termios"))
     program = "\n".join([
         "from minibatch_mlp.all import *",
         "batch = load_mnist().train.x[:50], load_mnist().train.y[:50]",
         "Learner(MLP(784, 10), DataLoaders([batch] * 3), cbs=[Progress()]).fit(1, 0.1)",
     ])  # fmt: skip
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 80))  # a new one has no columns, and a bar no room
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL, stderr=follower)
+    assert select.select([leader], [], [], 5)[0], "nothing was written"
     assert "epoch 1" in os.read(leader, 10_000).decode()
     os.close(follower)
     os.close(leader)
