@@ -124,7 +124,7 @@ def read_checkpoint(
             try: previous = _read_whole(_previous(path))
             except Exception: pass # the first error is told
             else:
-                warnings.warn(f'{path} cannot be used ({error}): using the one before it', stacklevel=2)
+                warnings.warn(f'{path} cannot be used ({error}): the one before it is used', stacklevel=2)
                 return previous
         if isinstance(error, OSError): raise
         raise ValueError(f'{path}: not a checkpoint, cut short or damaged ({error})') from error

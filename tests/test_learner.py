@@ -14,8 +14,16 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from minibatch_mlp.callbacks import Accumulate, ClipGradients, EarlyStopping, ShiftImages, TrainMetrics
-from minibatch_mlp.checkpoint import Checkpoint, resume
+from minibatch_mlp.callbacks import (
+    Accumulate,
+    ClipGradients,
+    EarlyStopping,
+    LearningRateMonitor,
+    ShiftImages,
+    TrainMetrics,
+    stepped_parameters,
+)
+from minibatch_mlp.checkpoint import Checkpoint, load, read_checkpoint, resume
 from minibatch_mlp.data import load_mnist
 from minibatch_mlp.dataloader import DataLoader, Dataset
 from minibatch_mlp.learner import (
@@ -23,6 +31,7 @@ from minibatch_mlp.learner import (
     PARTS,
     Callback,
     DataLoaders,
+    KeepFinite,
     Learner,
     Schedule,
     SkipBatch,
@@ -31,7 +40,7 @@ from minibatch_mlp.learner import (
     StopFit,
 )
 from minibatch_mlp.module import MLP
-from minibatch_mlp.optim import AdamW, cosine_lr
+from minibatch_mlp.optim import SGD, AdamW, clip_grad_norm_, cosine_lr
 from minibatch_mlp.training import accuracy
 
 mnist = load_mnist()
@@ -301,3 +310,189 @@ def test_progress_has_a_bar_in_a_terminal_and_none_in_a_file(tmp_path):
     os.close(follower)
     os.close(leader)
     assert not subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stderr
+
+
+# What careful readers broke
+
+x, y = torch.randn(400, 20, generator=torch.Generator().manual_seed(1)), torch.arange(400) % 4
+
+
+def small(*cbs, every=20, model=None, data=x, **more):
+    torch.manual_seed(1)
+    dls = DataLoaders(DataLoader(Dataset(data, y), every, shuffle=True), list(DataLoader(Dataset(x[:100], y[:100]), 30)))
+    return Learner(model or MLP(20, 16, 4), dls, cbs=cbs, **more)
+
+
+def killed(path, lr=0.1, batch=27):
+    with contextlib.suppress(KeyboardInterrupt):
+        small(Checkpoint(path, every=5, overwrite=True), KillAt(batch)).fit(3, lr)
+
+
+def test_a_run_with_other_generators_is_not_resumed_and_can_be_loaded(tmp_path):
+    killed(tmp_path / "a.pt")
+    learn = small()
+    own = DataLoader(Dataset(x, y), 20, shuffle=True, generator=torch.Generator())
+    learn.dls = DataLoaders(own, learn.dls.valid)
+    before = [p.clone() for p in learn.model.parameters()]
+    with pytest.raises(ValueError, match="1 random generators, and this learner has 2 random generators"):
+        resume(learn, tmp_path / "a.pt")
+    assert_equal_to_the_bit([p.detach() for p in learn.model.parameters()], before)
+    load(learn, tmp_path / "a.pt")
+    learn.fit(1, 0.1)
+
+
+def test_a_resume_that_fails_leaves_no_place_behind(tmp_path):
+    class FailsOnce(Callback):
+        looks_on, failed = True, False
+
+        def before_fit(self, learn):
+            if not self.failed:
+                self.failed = True
+                raise OSError
+
+    killed(tmp_path / "a.pt")
+    learn = small(FailsOnce())
+    with pytest.raises(OSError):
+        resume(learn, tmp_path / "a.pt")
+    step = learn.step
+    learn.fit(1, 0.1)
+    assert learn.step - step == 20
+
+
+def test_resuming_one_run_does_not_overwrite_another(tmp_path):
+    killed(tmp_path / "a.pt")
+    killed(tmp_path / "b.pt", lr=0.2)
+    with pytest.raises(FileExistsError, match="b.pt holds a fit that was stopped"):
+        resume(small(Checkpoint(tmp_path / "b.pt")), tmp_path / "a.pt")
+    assert read_checkpoint(tmp_path / "b.pt")["place"]["base_lrs"] == [0.2]
+    both = Checkpoint(tmp_path / "c.pt"), Checkpoint(tmp_path / "best.pt", monitor="valid_loss")
+    with contextlib.suppress(KeyboardInterrupt):
+        small(*both, KillAt(45)).fit(3, 0.1)
+    resume(small(*both), tmp_path / "c.pt")  # the best of the same run goes on being the best
+    assert not read_checkpoint(tmp_path / "best.pt")["place"]["fitting"]
+
+
+def test_both_files_damaged(tmp_path):
+    for name in ("c.pt", "c.pt.previous"):
+        (tmp_path / name).write_text("no checkpoint")
+    with pytest.raises(ValueError, match="c.pt: not a checkpoint"):
+        read_checkpoint(tmp_path / "c.pt")
+
+
+def test_what_the_last_step_of_an_accumulation_breaks_is_seen():
+    batches = [(x[i : i + 20] * 1e3, y[i : i + 20]) for i in (0, 20, 40)]
+    learn = Learner(MLP(20, 16, 4), DataLoaders(batches), cbs=[Accumulate(30)])
+    with pytest.raises(FloatingPointError, match="a weight became infinite or nan"):
+        learn.fit(1, 1e38)
+    assert all(p.isfinite().all() for p in learn.model.parameters())
+
+
+@pytest.mark.parametrize("row", [0, 250])
+def test_the_buffers_go_back_with_the_weights(row):
+    damaged = x.clone()
+    damaged[row, 3] = float("nan")
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.Linear(20, 16), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, 4))
+    batches = list(zip(damaged.split(20), y.split(20)))
+    learn = Learner(model, DataLoaders(batches, [(x, y)]), cbs=[KeepFinite(every=5)])
+    with pytest.raises(FloatingPointError, match=f"as after step {row // 20 // 5 * 5} of the run"):
+        learn.fit(1, 0.1)
+    assert model[1].num_batches_tracked == row // 20 // 5 * 5
+    assert np.isfinite(learn.validate()["valid_loss"])
+
+
+def test_callbacks_may_be_given_as_an_iterator():
+    learn = small()
+    learn.cbs = (cb for cb in [*learn.cbs, TrainMetrics([accuracy])])
+    assert [type(cb) for cb in learn.cbs] == [KeepFinite, TrainMetrics]
+
+
+def test_the_loss_is_not_replaced_by_a_metric_of_its_name():
+    def loss(preds, yb):
+        return 42.0
+
+    for make in (lambda: small(metrics=[loss]), lambda: TrainMetrics([loss])):
+        with pytest.raises(ValueError, match="a metric is called 'loss'"):
+            make()
+    with pytest.raises(TypeError, match="give a list"):
+        TrainMetrics(accuracy)
+
+
+def test_the_rate_of_an_epoch_without_a_step():
+    class Skip(Callback):
+        def before_step(self, learn):
+            raise SkipStep
+
+    learn = small(Skip(), LearningRateMonitor())
+    learn.fit(1, 0.25)
+    assert learn.history[0]["lr"] == 0.25 and learn.step == 0
+
+
+@pytest.mark.parametrize("event, error, counted", [("before_step", SkipStep, 4), ("before_backward", SkipBatch, 3)])
+def test_accumulated_gradients_survive_a_skip(event, error, counted):
+    class Skip(Callback):
+        order = 5
+
+    def skip(self, learn):
+        if learn.batch == 2:
+            raise error
+
+    setattr(Skip, event, skip)
+
+    class Note(Callback):
+        order = 9
+
+        def before_step(self, learn):
+            self.gradient = [p.grad.clone() for p in learn.model.parameters()]
+
+    rows = [(x[i : i + 20], y[i : i + 20]) for i in (0, 20, 40, 60)]
+    note = Note()
+    torch.manual_seed(1)
+    accumulating = Learner(MLP(20, 4), DataLoaders(rows), cbs=[Accumulate(counted), Skip(), note])
+    if error is SkipStep:
+        accumulating.cbs = [cb for cb in accumulating.cbs if not isinstance(cb, Accumulate)] + [Accumulate(2)]
+    accumulating.fit(1, 0.1)
+    kept = rows if error is SkipStep else [rows[0], rows[2], rows[3]]
+    torch.manual_seed(1)
+    whole = Learner(MLP(20, 4), DataLoaders([tuple(map(torch.cat, zip(*kept)))]), cbs=[other := Note()])
+    whole.fit(1, 0.1)
+    if error is SkipBatch:  # one step of three batches
+        torch.testing.assert_close(note.gradient, other.gradient)
+        assert accumulating.step == 1
+    else:  # the step of batches 1 and 2 was left out: that of batch 3 is of all three, and batch 4 waits for the end
+        assert accumulating.step == 2
+
+
+def test_gradients_that_the_optimiser_does_not_step_do_not_count_for_the_norm():
+    def last_layer(params):
+        return SGD(params[-2:])
+
+    plain, clipped = small(opt_func=last_layer), small(ClipGradients(1e9), opt_func=last_layer)
+    for learn in (plain, clipped):
+        torch.manual_seed(1)
+        learn.fit(3, 0.1)
+    norm = clip_grad_norm_([p for p in clipped.model.parameters() if p.grad is not None], 1e9)
+    assert norm > 1 and stepped_parameters(clipped) == list(clipped.model.parameters())[-2:]
+    assert plain.history == clipped.history
+
+
+def test_another_loss_or_optimiser_is_not_resumed(tmp_path):
+    smooth = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    with contextlib.suppress(KeyboardInterrupt):
+        small(Checkpoint(tmp_path / "a.pt"), KillAt(27), loss_func=smooth, opt_func=torch.optim.AdamW).fit(3, 0.01)
+    for other in ({"loss_func": torch.nn.CrossEntropyLoss(label_smoothing=0.5)}, {"opt_func": torch.optim.Adam}):
+        with pytest.raises(ValueError, match="label_smoothing=0.5|AdamW, and this learner has opt_func Adam"):
+            resume(small(**{"loss_func": smooth, "opt_func": torch.optim.AdamW, **other}), tmp_path / "a.pt")
+
+
+def test_predictions_that_cannot_be_joined():
+    class Recurrent(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(5, 8, batch_first=True)
+
+        def forward(self, x):
+            return self.rnn(x.unflatten(1, (4, 5)))[1]  # [1, N, 8]
+
+    with pytest.raises(ValueError, match="the model gave 1 rows for 100"):
+        small(model=Recurrent()).predict(x, bs=100)
