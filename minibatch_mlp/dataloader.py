@@ -368,7 +368,7 @@ class _LoaderSettings:
         self.num_workers = _check_whole('num_workers', num_workers, 0)
         self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
         self.multiprocessing_context = _make_context(multiprocessing_context, self.num_workers)
-        if not (isinstance(timeout, Real) and 0 <= timeout < math.inf):
+        if not (isinstance(timeout, Real) and timeout >= 0): # `nan` is not
             raise ValueError(f'timeout is {timeout!r}: it must be a number of seconds, or 0 for no end')
         self.collate_fn, self.worker_init_fn, self.timeout = collate_fn, worker_init_fn, timeout
         self.persistent_workers, self.pin_memory = persistent_workers, pin_memory
