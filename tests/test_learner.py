@@ -61,16 +61,19 @@ from minibatch_mlp.training import accuracy
 class Noise(Callback):
     def before_batch(self, learn): learn.xb = learn.xb + 0.01 * np.random.rand() + 0.01 * random.random()
 
+class Tell(Callback):
+    order, looks_on = -99, True
+    def after_batch(self, learn): print("batch", flush=True)
+
 folder, every, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
 for seed in (torch.manual_seed, np.random.seed, random.seed): seed(1)
 mnist = load_mnist()
 train, valid = Dataset(mnist.train.x[:2030], mnist.train.y[:2030]), Dataset(*mnist.valid)
 dls = DataLoaders(DataLoader(train, batch_size=50, shuffle=True, num_workers=workers), DataLoader(valid, batch_size=1000))
-cbs = [Noise(), ShiftImages(), Accumulate(3), ClipGradients(1.), Schedule(one_cycle_lr), EarlyStopping(patience=9),
+cbs = [Noise(), ShiftImages(), Accumulate(3), ClipGradients(1.), Schedule(one_cycle_lr), EarlyStopping(patience=9), Tell(),
        Checkpoint(f"{folder}/last.pt", every=every)]
 learn = Learner(MLP(784, 100, 10), dls, opt_func=AdamW, metrics=[accuracy], cbs=cbs)
-print("ready", flush=True)
 if sys.argv[4:] == ["resume"]: resume(learn, f"{folder}/last.pt")
 else: learn.fit(4, lr=0.003)
 save(learn, f"{folder}/end.pt")
@@ -80,6 +83,17 @@ save(learn, f"{folder}/end.pt")
 def run(folder, every, *more):
     command = [sys.executable, "-c", PROGRAM, str(folder), str(every), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_after(process, batches, seconds):
+    "Kill the process so many seconds after the end of its so many-th batch. Returns what it wrote as errors."
+    for _ in range(batches):
+        assert process.stdout.readline() == "batch\n", process.communicate(timeout=20)[1]
+    time.sleep(seconds)
+    process.kill()
+    _, errors = process.communicate(timeout=20)  # would wait for workers that hold on to the pipe
+    assert process.returncode == -9, errors or "the run was over before it could be killed"
+    return errors
 
 
 def finish(process):
@@ -105,51 +119,31 @@ def assert_equal_to_the_bit(one, other):
 
 
 def test_killed_at_twenty_random_moments(tmp_path):
-    every = 1  # a save after every batch, so that many a kill comes during one
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir(), killed.mkdir()
-    process = run(alone, every, "0")
-    assert process.stdout.readline() == "ready\n"
-    start = time.perf_counter()
-    finish(process)
-    seconds = time.perf_counter() - start
+    finish(run(alone, 1, "0"))  # a save after every batch, so that many a kill comes during one
 
-    moments, kills, during_a_save = random.Random(1), 0, 0
-    while kills < 20:
+    moments, during_a_save = random.Random(1), 0
+    for _ in range(20):  # 164 batches are more than these runs can do
         # between the two renamings of a save there is only the file before
-        process = run(killed, every, "0", *(["resume"] if any(killed.glob("last.pt*")) else []))
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0.01, 0.1) * seconds)
-        process.kill()
-        _, errors = process.communicate(timeout=20)
-        assert process.returncode == -9, errors or "the run was over before it could be killed"
-        kills += 1
+        process = run(killed, 1, "0", *(["resume"] if any(killed.glob("last.pt*")) else []))
+        kill_after(process, moments.randint(1, 5), moments.uniform(0, 0.02))
         left = list(killed.glob(".last.pt.*"))
         during_a_save += bool(left)
         for file in left:
             file.unlink()
-    errors = finish(run(killed, every, "0", "resume"))
+    errors = finish(run(killed, 1, "0", "resume"))
     assert not errors or "the one before it is" in errors  # the last kill came between the two renamings of a save
     assert during_a_save > 0
     assert_equal_to_the_bit(torch.load(killed / "end.pt"), torch.load(alone / "end.pt"))
-    print(f"{kills} kills, {during_a_save} of them during a save, in a run of {seconds:.1f} s")
 
 
 def test_killed_with_workers_and_a_checkpoint_now_and_then(tmp_path):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir(), killed.mkdir()
-    process = run(alone, 7, "2")
-    process.stdout.readline()
-    start = time.perf_counter()
-    finish(process)
-    seconds = time.perf_counter() - start
-    for share in (0.25, 0.2, 0.15):
-        process = run(killed, 7, "2", *(["resume"] if any(killed.glob("last.pt*")) else []))
-        process.stdout.readline()
-        time.sleep(share * seconds)
-        process.kill()
-        _, errors = process.communicate(timeout=20)  # would wait for workers that hold on to the pipe
-        assert process.returncode == -9, errors or "the run was over before it could be killed"
+    finish(run(alone, 7, "2"))
+    for batches in (40, 33, 25):
+        kill_after(run(killed, 7, "2", *(["resume"] if any(killed.glob("last.pt*")) else [])), batches, 0.001)
     finish(run(killed, 7, "2", "resume"))
     assert_equal_to_the_bit(torch.load(killed / "end.pt"), torch.load(alone / "end.pt"))
 
