@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zlib
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -66,6 +67,12 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / prefix.strip("/")
+    folder.mkdir()
+    for name in ("gone.html", "99_gone.ipynb", "mine.txt"):
+        (folder / name).write_text("from before")
+    heads = ("Sphinx inventory version 2", "Project: x", "Version: 1", "The remainder is compressed using zlib.")
+    pages_before = zlib.compress(b"gone std:doc -1 gone.html Gone\n")
+    (folder / "objects.inv").write_bytes("".join(f"# {line}\n" for line in heads).encode() + pages_before)
     done = subprocess.run([sys.executable, root / "docs" / "build", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
@@ -118,6 +125,11 @@ def open_page(browser, address):
 
 def page_of(notebook: Path) -> str:
     return re.sub(r"^\d+_", "", notebook.stem) + ".html"
+
+
+def test_pages_whose_notebook_is_gone_are_swept_away(site):
+    assert not (site / "gone.html").exists() and not (site / "99_gone.ipynb").exists()
+    (site / "mine.txt").unlink()  # nothing else is
 
 
 def test_internal_links(site, pages):
