@@ -89,7 +89,7 @@ def write_whole(
     keep_previous: bool = False, # keep a file that is there, as `path` with `.previous` behind it
 ) -> None:
     "Let `write` make a file beside `path`, and put it in its place when it is complete."
-    path = Path(path)
+    path = Path(path).expanduser()
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         write(temporary)
@@ -110,7 +110,7 @@ def save(
     def write(temporary):
         torch.save(run_state(learn), temporary)
         torch.load(temporary, mmap=True, weights_only=True) # what could not be read is an error now, and not after a kill
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write, keep_previous)
 
 # %% ../nbs/09_checkpoint.ipynb #a695abff
@@ -118,6 +118,7 @@ def read_checkpoint(
     path: str | Path, # file that `save` wrote; the one before it is taken if it is damaged
 ) -> dict: # as `run_state` gave it
     "Read a checkpoint, and run no code in it. Raises `ValueError` if it and the one before are damaged or something else."
+    path = Path(path).expanduser()
     try: return _read_whole(path)
     except Exception as error: # a damaged file can make its reader fail in any way
         if _previous(path).exists():

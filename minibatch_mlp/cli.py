@@ -9,6 +9,7 @@ __all__ = ['save_mlp', 'load_mlp', 'mlp_train', 'mlp_predict']
 import json
 import math
 import os
+import shlex
 import sys
 import warnings
 from argparse import ArgumentParser
@@ -53,7 +54,8 @@ def load_mlp(
     "Read a network. Raises `ValueError` if the file is damaged or not a network of ours."
     from safetensors import SafetensorError, safe_open
 
-    if Path(path).is_dir(): raise IsADirectoryError(f'{path} is a folder: name the weights file in it')
+    path = Path(path).expanduser()
+    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder: name the weights file in it')
     try:
         with safe_open(path, framework='pt') as file:
             metadata = json.loads((file.metadata() or {})['mlp'])
@@ -87,6 +89,7 @@ class _Settings(Callback):
     "Keeps the settings of a run in its checkpoints."
     kept, looks_on = ('settings',), True
     def __init__(self, settings: dict): self.settings = settings
+    def load_state_dict(self, state: dict) -> None: pass # those at hand are the saved ones, but for more epochs
 
 def _callbacks(settings: dict) -> list[Callback]:
     device = None if settings['device'] == 'auto' else settings['device']
@@ -106,45 +109,68 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func, metrics=[accuracy], cbs=cbs), mnist
 
 # %% ../nbs/14_cli.ipynb #a7000006
-def _make_way(checkpoint: Path, overwrite: bool) -> None:
-    "Say which run is replaced. Raises `FileExistsError` if it did not come to its end, unless `overwrite` is true."
-    try: state = read_checkpoint(checkpoint)
-    except FileNotFoundError: return
-    except ValueError as error: unfinished, run = True, f'a run that cannot be read ({error})'
+def _command(way: str, folder: Path) -> str: # to be typed as it stands
+    place = '' if folder == Path('runs/mnist') else f' --out {shlex.quote(str(folder))}'
+    return f'mlp_train {way}{place}'
+
+def _is_finished(folder: Path) -> bool:
+    "Whether there is a run in `folder` that came to its end. Raises `FileExistsError` if it was stopped before."
+    try: state = read_checkpoint(folder / 'checkpoint.pt')
+    except FileNotFoundError: return (folder / 'weights.safetensors').exists()
+    except ValueError as error: found = f'a run that cannot be read ({error})'
     else:
-        unfinished = state['place']['fitting']
-        kind = 'an unfinished run' if unfinished else 'a finished run'
-        run = f'{kind} ({len(state["history"])} of {state["place"]["last_epoch"]} epochs done)'
-    if unfinished and not overwrite:
-        raise FileExistsError(f'{checkpoint.parent} holds {run}: --resume goes on with it, --overwrite starts over and loses '
-                              'it, and another --out leaves it alone')
-    print(f'replacing {run} in {checkpoint.parent}', flush=True)
+        if not state['place']['fitting']: return True
+        if state['place']['step'] == 0: return False # it has done nothing
+        found = f'an unfinished run ({len(state["history"])} of {state["place"]["last_epoch"]} epochs done)'
+    raise FileExistsError(f'{folder} holds {found}: "{_command("--resume", folder)}" goes on with it, '
+                          f'"{_command("--overwrite", folder)}" starts over and loses it, and another --out leaves it alone')
+
+def _folder_for_a_new_run(out: Path) -> Path:
+    "`out`, or that name with the first number behind it that is free of finished runs."
+    folder, number = out, 1
+    while _is_finished(folder):
+        number += 1
+        folder = out.with_name(f'{out.name}-{number}')
+    if folder != out: print(f'{out} holds a finished run, which is kept: this one goes to {folder}', flush=True)
+    return folder
 
 # %% ../nbs/14_cli.ipynb #4b6944fe
 def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
-    "The settings that `checkpoint` was made with. Raises `ValueError` where `asked` has others that are not the defaults."
+    "The settings that `checkpoint` was made with, with more epochs if `asked` says so. Raises `ValueError` if others differ."
     try: saved = dict(read_checkpoint(checkpoint)['cbs'])['_Settings']['settings']
     except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
     except KeyError: raise ValueError(f'{checkpoint} was not made by mlp_train') from None
     defaults = signature(mlp_train).parameters
     others = [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
-              if value not in (saved[name], defaults[name].default)]
+              if name != 'epochs' and value not in (saved[name], defaults[name].default)]
     if others: raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
-    return saved
+    epochs = saved['epochs'] if asked['epochs'] is None else asked['epochs']
+    if epochs < saved['epochs']:
+        raise ValueError(f'epochs is {epochs}, and the run in {checkpoint} is one of {saved["epochs"]}: leave epochs out to '
+                         'go on to its end, or give more to train longer')
+    return {**saved, 'epochs': epochs}
 
 # %% ../nbs/14_cli.ipynb #a7000009
+def _go_on(learn: Learner, settings: dict, checkpoint: Path) -> None:
+    "Bring the run in `checkpoint` to its end, and train on if it is to have more epochs than it began with."
+    finished = not read_checkpoint(checkpoint)['place']['fitting']
+    if finished: load(learn, checkpoint)
+    else: resume(learn, checkpoint)
+    if settings['epochs'] > learn.last_epoch: learn.fit(settings['epochs'] - learn.epoch, settings['lr'])
+    elif finished:
+        print(f'the run in {checkpoint.parent} is finished, its last epoch was {learn.epoch}: its files are written again. '
+              f'More --epochs than {learn.last_epoch} train longer')
+
 def _train(learn: Learner, settings: dict, checkpoint: Path, going_on: bool) -> BaseException | None:
     "Fit, or go on with a fit. Returns what has stopped it. That is raised if no epoch was done, and nothing is worth saving."
     try:
-        if not going_on: learn.fit(settings['epochs'], settings['lr'])
-        elif read_checkpoint(checkpoint)['place']['fitting']: resume(learn, checkpoint)
-        else:
-            load(learn, checkpoint)
-            print(f'the run in {checkpoint.parent} is finished, its last epoch was {learn.epoch}: its files are written again')
+        if going_on: _go_on(learn, settings, checkpoint)
+        else: learn.fit(settings['epochs'], settings['lr'])
     except (KeyboardInterrupt, FloatingPointError, BrokenPipeError) as error:
         what = str(error) or f'interrupted in epoch {learn.epoch}'
-        ways = '--resume goes on, --overwrite starts over'
-        if isinstance(error, FloatingPointError): ways = '--overwrite starts over' # to go on would end in the same way
+        ways = f'"{_command("--overwrite", checkpoint.parent)}" starts over'
+        if not isinstance(error, FloatingPointError): # to go on would end in the same way
+            ways = f'"{_command("--resume", checkpoint.parent)}" goes on, {ways}'
         if not learn.history: raise type(error)(f'{what}; {ways}') from None
         for cb in learn.cbs:
             if isinstance(cb, EarlyStopping): cb.go_back(learn) # which it does by itself when a fit ends well
@@ -181,7 +207,7 @@ def _save_results(folder: Path, learn: Learner, settings: dict, test: Split) -> 
 
 # %% ../nbs/14_cli.ipynb #b4698884
 def mlp_train(
-    epochs: int = 6, # passes over the training data
+    epochs: int | None = None, # passes over the training data, those before `resume` included; 6 if not given
     bs: int = 50, # batch size
     lr: float = 0.2, # learning rate, the highest one of a schedule
     hidden: int | Sequence[int] = (100,), # hidden units; 512,256 makes two layers
@@ -193,14 +219,14 @@ def mlp_train(
     patience: int = 0, # end after so many epochs without a better validation loss; 0 never does
     seed: int = 1, # seed of the first weights and of the order of the digits
     data: str | Path | None = None, # file or folder with the data; the digits in the package if not given
-    out: str | Path = 'runs/mnist', # folder for the results
+    out: str | Path = 'runs/mnist', # folder for the results; a number is put behind it if a finished run is there
     threads: int = 1, # processor threads; more than one pays off for large networks
     workers: int = 0, # processes that fetch batches
     device: str = 'cpu', # where to train, such as cuda; auto takes a GPU if there is one
     checkpoint_every: int = 0, # save a checkpoint after so many batches, and not only after each epoch
     resume: bool = False, # go on with the run in the output folder, with its settings
-    overwrite: bool = False, # start over, even if the run in the output folder is not finished and will be lost
-) -> None:
+    overwrite: bool = False, # start over in the output folder itself, where a run may be that will be lost
+) -> Path: # the folder with the results
     """Train a multi-layer perceptron on MNIST, and save its weights, its history, a picture and a page to draw on.
 
     Writes weights.safetensors, history.csv, results.png, draw.html and checkpoint.pt into `out`. Sets PyTorch's seed and
@@ -208,18 +234,22 @@ def mlp_train(
     `out`, and `ValueError` for settings that contradict each other or, with `resume`, the run. Interrupted, it saves what it
     has, and passes `KeyboardInterrupt` on."""
     if resume and overwrite: raise ValueError('resume and overwrite are both true: a run is gone on with or started over')
-    checkpoint = Path(out) / 'checkpoint.pt'
+    if epochs is not None: _check_whole('epochs', epochs)
+    folder = Path(out).expanduser()
     sizes = [hidden] if isinstance(hidden, int) else hidden
     settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=tuple(_check_whole('hidden', size) for size in sizes), opt=opt,
                     schedule=schedule, momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
                     data=data and str(data), threads=threads, device=device)
-    if resume: settings = _settings_to_resume(checkpoint, settings)
-    else: _make_way(checkpoint, overwrite)
-    learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=overwrite))
+    if resume: settings = _settings_to_resume(folder / 'checkpoint.pt', settings)
+    elif epochs is None: settings['epochs'] = 6
+    if not (resume or overwrite): folder = _folder_for_a_new_run(folder)
+    checkpoint = folder / 'checkpoint.pt'
+    learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=not resume))
     trouble = _train(learn, settings, checkpoint, going_on=resume)
-    told = _save_results(checkpoint.parent, learn, settings, mnist.test)
+    told = _save_results(folder, learn, settings, mnist.test)
     if not isinstance(trouble, BrokenPipeError): print(told)
     if trouble: raise trouble
+    return folder
 
 # %% ../nbs/14_cli.ipynb #f2c64d33
 def mlp_predict(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'EVENTS', 'SKIPS', 'DataLoaders', 'StopFit', 'SkipEpoch', 'SkipBatch', 'SkipStep', 'Callback', 'Loop',
-           'count_rows', 'Mean', 'MeanMetric', 'named_metrics', 'BatchLoop', 'EpochLoop', 'TrainingLoop', 'Snapshot',
-           'KeepFinite', 'random_state', 'set_random_state', 'looking', 'ValidatingLoop', 'Learner', 'Progress',
-           'Schedule']
+           'count_rows', 'Mean', 'MeanMetric', 'named_metrics', 'optimized_parameters', 'BatchLoop', 'EpochLoop',
+           'TrainingLoop', 'Snapshot', 'KeepFinite', 'random_state', 'set_random_state', 'looking', 'ValidatingLoop',
+           'Learner', 'Progress', 'Schedule']
 
 # %% ../nbs/07_learner.ipynb #bf681e4f
 import copy
@@ -190,6 +190,9 @@ def _length(batches: Iterable) -> int | None:
     try: return len(batches)
     except TypeError: return None
 
+def optimized_parameters(opt: Any) -> list[Tensor]: # `opt_func` may have left some out
+    return [p for group in opt.param_groups for p in group['params']]
+
 def _checked_optimizer(opt: Any) -> Any:
     if not hasattr(opt, 'param_groups'):
         raise TypeError(f'opt_func made a {type(opt).__name__}, which is not an optimiser: it has no param_groups')
@@ -338,7 +341,7 @@ class TrainingLoop(EpochLoop):
         "Make an optimiser, if there is none or if `model` or `opt_func` are no longer those it was made for."
         params = list(self.model.parameters())
         known = {id(p) for p in self._made_for} # some that `opt_func` has left out, perhaps
-        if self.opt is not None: known.update(id(p) for group in self.opt.param_groups for p in group['params'])
+        if self.opt is not None: known.update(map(id, optimized_parameters(self.opt)))
         if self.opt is None or self.opt_func is not self._made_by or not known.issuperset(map(id, params)):
             self.opt = _checked_optimizer(self.opt_func(params))
             self._made_by, self._made_for = self.opt_func, params
@@ -366,7 +369,7 @@ class TrainingLoop(EpochLoop):
 
 # %% ../nbs/07_learner.ipynb #1f0c0005
 def _optimizer_state(opt: Any) -> dict: # as its state dict, but with the tensors themselves: ours would copy them
-    number = {p: i for i, p in enumerate(p for group in opt.param_groups for p in group['params'])}
+    number = {p: i for i, p in enumerate(optimized_parameters(opt))}
     groups = [{**group, 'params': [number[p] for p in group['params']]} for group in opt.param_groups]
     return {'state': {number[p]: dict(kept) for p, kept in opt.state.items()}, 'param_groups': groups}
 
@@ -380,7 +383,7 @@ class Snapshot:
         old, old_form = tree_flatten(self.state)
         if form != old_form: # the first, or the optimiser keeps more by now
             old = self.state = None
-            old = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in new]
+            old = [torch.empty_like(leaf) if isinstance(leaf, Tensor) else leaf for leaf in new]
         for i, leaf in enumerate(new):
             if isinstance(leaf, Tensor): old[i].copy_(leaf)
             else: old[i] = leaf
@@ -402,7 +405,8 @@ class KeepFinite(Callback):
     def __init__(self, every: int = 100): # steps between two copies; 0 makes none, and the weights stay as they are
         self.every = _check_whole('every', every, 0)
 
-    def before_fit(self, learn: TrainingLoop) -> None: self.copy, self.step, self.buffers = Snapshot(), None, []
+    def before_fit(self, learn: TrainingLoop) -> None:
+        self.copy, self.step, self.buffers, self.new_buffers = Snapshot(), None, [], []
 
     def _is_due(self, learn: TrainingLoop) -> bool:
         return self.every > 0 and (self.step is None or learn.step >= self.step + self.every)

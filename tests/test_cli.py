@@ -63,7 +63,7 @@ def test_killed_and_resumed_to_the_same_bytes(tmp_path, alone):
     again = started(tmp_path, *SETTINGS, "--out", "run")
     output, errors = again.communicate(timeout=60)
     assert (again.returncode, errors.count("\n")) == (1, 1)
-    assert "--resume goes on with it, --overwrite starts over" in errors and "another --out" in errors
+    assert '"mlp_train --resume --out run" goes on with it, "mlp_train --overwrite --out run" starts over' in errors
 
     finished(tmp_path, "--resume", "--lr", "0.01", "--out", "run")
     assert_same_files(tmp_path / "run", alone)
@@ -74,7 +74,7 @@ def test_killed_when_the_fit_was_over(tmp_path, alone):
     for name in FILES[1:]:
         (tmp_path / "run" / name).unlink()
     output = finished(tmp_path, "--resume", "--out", "run")
-    assert "\nthe run in run is finished, its last epoch was 3: its files are written again\n" in output
+    assert "\nthe run in run is finished, its last epoch was 3: its files are written again. More --epochs" in output
     assert_same_files(tmp_path / "run", alone)
 
 
@@ -85,7 +85,8 @@ def test_interrupted(tmp_path, alone, workers):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.count("\n")) == (130, 1), errors
-    assert "saved what was trained, --resume goes on, --overwrite starts over" in errors and "saved run" in output
+    ways = '"mlp_train --resume --out run" goes on, "mlp_train --overwrite --out run" starts over'
+    assert f"saved what was trained, {ways}" in errors and "saved run" in output
     assert load_mlp(tmp_path / "run" / "weights.safetensors")[1]["results"]["test_accuracy"] > 0.2
     assert {*os.listdir(tmp_path / "run")} == {*FILES, "checkpoint.pt", "checkpoint.pt.previous"}
     assert torch.load(tmp_path / "run" / "checkpoint.pt")["place"]["fitting"]
