@@ -249,7 +249,7 @@ def plot_history(
             color = 'C0' if name.startswith('train_') else 'C1'
             ax.plot(epochs, [row.get(name, math.nan) for row in history], 'o-', color=color, label=name.split('_')[0])
         ax.set(xlabel='epoch', ylabel=title.replace('_', ' '))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1) # a single epoch is number 1, and not 0.98 to 1.02
         if len(names) > 1: ax.legend()
     return axes
 

@@ -12,8 +12,9 @@ import os
 import shlex
 import sys
 import warnings
-from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Sequence
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -21,7 +22,9 @@ from typing import Any, NoReturn
 
 import torch
 from fastcore.docments import docments
+from filelock import FileLock, Timeout
 
+from . import __version__
 from .callbacks import EarlyStopping, ShiftImages, ToDevice, plot_history, save_history
 from .checkpoint import Checkpoint, load, read_checkpoint, resume, write_whole
 from .data import MNIST, Split, load_mnist, show_image
@@ -30,7 +33,7 @@ from .draw import DrawDigit, mnist_form, picture_ink
 from .learner import Callback, DataLoaders, Learner, Progress, Schedule
 from .module import MLP
 from .optim import SGD, AdamW, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr
-from .training import _check_whole, accuracy
+from .training import _check_lr, _check_whole, accuracy
 
 # %% ../nbs/14_cli.ipynb #06bbb862
 def save_mlp(
@@ -69,6 +72,10 @@ def load_mlp(
 
 # %% ../nbs/14_cli.ipynb #a7000002
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
+
+def _default_lr(opt: str, momentum: float) -> float: # momentum makes steps 1 / (1 - momentum) times as long
+    return 0.001 if opt == 'adamw' else round(0.2 * (1 - momentum), 9)
+
 _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
               'one-cycle': one_cycle_lr}
 
@@ -106,6 +113,7 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     torch.manual_seed(settings['seed'])
     train = DataLoader(Dataset(*mnist.train), settings['bs'], shuffle=True, num_workers=workers)
     model = MLP(784, *settings['hidden'], 10)
+    opt_func(list(model.parameters())) # wrong settings are told before a folder is made
     return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func, metrics=[accuracy], cbs=cbs), mnist
 
 # %% ../nbs/14_cli.ipynb #a7000006
@@ -115,15 +123,26 @@ def _command(way: str, folder: Path) -> str: # to be typed as it stands
 
 def _is_finished(folder: Path) -> bool:
     "Whether there is a run in `folder` that came to its end. Raises `FileExistsError` if it was stopped before."
+    has_results = (folder / 'weights.safetensors').exists()
     try: state = read_checkpoint(folder / 'checkpoint.pt')
-    except FileNotFoundError: return (folder / 'weights.safetensors').exists()
+    except FileNotFoundError: return has_results
     except ValueError as error: found = f'a run that cannot be read ({error})'
     else:
         if not state['place']['fitting']: return True
-        if state['place']['step'] == 0: return False # it has done nothing
+        if state['place']['step'] == 0 and not has_results: return False # it has done nothing
         found = f'an unfinished run ({len(state["history"])} of {state["place"]["last_epoch"]} epochs done)'
     raise FileExistsError(f'{folder} holds {found}: "{_command("--resume", folder)}" goes on with it, '
                           f'"{_command("--overwrite", folder)}" starts over and loses it, and another --out leaves it alone')
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]: # the system opens the lock when the process ends, however it ends
+    "A `with` block that no other process can be in at the same time. Raises `FileExistsError` if one is."
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / '.lock')
+    try: lock.acquire(timeout=0)
+    except Timeout: raise FileExistsError(f'another mlp_train is at work in {folder}: give another --out, or wait') from None
+    try: yield
+    finally: lock.release()
 
 def _folder_for_a_new_run(out: Path) -> Path:
     "`out`, or that name with the first number behind it that is free of finished runs."
@@ -203,13 +222,17 @@ def _save_results(folder: Path, learn: Learner, settings: dict, test: Split) -> 
     save_mlp(model, weights, settings=settings, results=results)
     write_whole(table, lambda temporary: save_history(learn.history, temporary))
     write_whole(page, DrawDigit(model, test).save)
-    return f'test accuracy {results["test_accuracy"]:.4f}\nsaved {weights}, {table} and {picture}\ndraw on {page}'
+    lines = [f'test accuracy {results["test_accuracy"]:.4f}', f'saved {weights}, {table} and {picture}', f'draw on {page}']
+    if results['test_accuracy'] < 0.7: # a guess would be right for 0.1
+        lines.append(f'That is low, after {learn.step} steps at a learning rate of {settings["lr"]:g}. If these are few, '
+                     'give a smaller --bs or more --epochs; else a smaller --lr')
+    return '\n'.join(lines)
 
 # %% ../nbs/14_cli.ipynb #b4698884
 def mlp_train(
-    epochs: int | None = None, # passes over the training data, those before `resume` included; 6 if not given
+    epochs: int | None = None, # passes over the training data, in all if the run is resumed; 6 if not given
     bs: int = 50, # batch size
-    lr: float = 0.2, # learning rate, the highest one of a schedule
+    lr: float | None = None, # learning rate, the peak of a schedule; if not given 0.2 (1 - momentum) for sgd, 0.001 for adamw
     hidden: int | Sequence[int] = (100,), # hidden units; 512,256 makes two layers
     opt: str = 'sgd', # optimiser: sgd or adamw
     schedule: str = 'constant', # of the learning rate: constant, linear, step, exponential, cosine or one-cycle
@@ -227,7 +250,7 @@ def mlp_train(
     resume: bool = False, # go on with the run in the output folder, with its settings
     overwrite: bool = False, # start over in the output folder itself, where a run may be that will be lost
 ) -> Path: # the folder with the results
-    """Train a multi-layer perceptron on MNIST, and save its weights, its history, a picture and a page to draw on.
+    """Train a multi-layer perceptron on MNIST, and save what it has learnt.
 
     Writes weights.safetensors, history.csv, results.png, draw.html and checkpoint.pt into `out`. Sets PyTorch's seed and
     number of threads. Raises what `load_mnist` and `Learner.fit` raise, `FileExistsError` if there is an unfinished run in
@@ -237,17 +260,19 @@ def mlp_train(
     if epochs is not None: _check_whole('epochs', epochs)
     folder = Path(out).expanduser()
     sizes = [hidden] if isinstance(hidden, int) else hidden
+    if lr is not None: _check_lr(lr)
     settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=tuple(_check_whole('hidden', size) for size in sizes), opt=opt,
                     schedule=schedule, momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
                     data=data and str(data), threads=threads, device=device)
     if resume: settings = _settings_to_resume(folder / 'checkpoint.pt', settings)
-    elif epochs is None: settings['epochs'] = 6
+    else: settings |= {'epochs': epochs or 6, 'lr': _default_lr(opt, momentum) if lr is None else lr}
     if not (resume or overwrite): folder = _folder_for_a_new_run(folder)
     checkpoint = folder / 'checkpoint.pt'
     learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=not resume))
-    trouble = _train(learn, settings, checkpoint, going_on=resume)
-    told = _save_results(folder, learn, settings, mnist.test)
-    if not isinstance(trouble, BrokenPipeError): print(told)
+    with _alone_in(folder):
+        trouble = _train(learn, settings, checkpoint, going_on=resume)
+        told = _save_results(folder, learn, settings, mnist.test)
+    if not isinstance(trouble, BrokenPipeError): print(told, flush=True)
     if trouble: raise trouble
     return folder
 
@@ -304,6 +329,11 @@ class _BadArguments(Exception):
     "A command line that cannot be meant."
 
 class _Parser(ArgumentParser):
+    def __init__(self, name: str, description: str, examples: Sequence[str]):
+        lines = '\n  '.join(['examples:', *examples])
+        super().__init__(name, description=description, epilog=lines, formatter_class=RawDescriptionHelpFormatter)
+        self.add_argument('--version', action='version', version=f'minibatch_mlp {__version__}')
+
     def error(self, message: str) -> NoReturn: raise _BadArguments(message) # argparse would print its usage, and exit
 
 def _about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
@@ -324,19 +354,25 @@ def _option(name: str) -> str: return f'--{name.replace("_", "-")}'
 
 # %% ../nbs/14_cli.ipynb #a7000024
 def _train_parser() -> ArgumentParser:
-    parser = _Parser(prog='mlp_train', description=mlp_train.__doc__.split('\n\n')[0])
-    kinds = {'epochs': _positive_int, 'bs': _positive_int, 'lr': _not_negative, 'hidden': _layer_sizes,
-             'opt': partial(_one_of, _optimizers), 'schedule': partial(_one_of, _schedules),
-             'momentum': _not_negative, 'weight_decay': _not_negative, 'shift': _whole_number, 'patience': _whole_number,
-             'seed': _whole_number, 'data': str, 'out': str, 'threads': _positive_int, 'workers': _whole_number,
-             'device': str, 'checkpoint_every': _whole_number}
-    for name, read in kinds.items(): parser.add_argument(_option(name), **_about(mlp_train, name, read))
-    ways = parser.add_mutually_exclusive_group()
+    parser = _Parser('mlp_train', mlp_train.__doc__.split('\n\n')[0], ['mlp_train', 'mlp_train --hidden 512,256 --opt adamw '
+                     '--schedule one-cycle --shift 2 --bs 128 --epochs 20', 'mlp_train --resume --epochs 30'])
+    kinds = {
+        'the network': {'hidden': _layer_sizes},
+        'how it is trained': {
+            'epochs': _positive_int, 'bs': _positive_int, 'lr': _not_negative, 'opt': partial(_one_of, _optimizers),
+            'schedule': partial(_one_of, _schedules), 'momentum': _not_negative, 'weight_decay': _not_negative,
+            'shift': _whole_number, 'patience': _whole_number, 'seed': _whole_number},
+        'files': {'data': str, 'out': str, 'checkpoint_every': _whole_number},
+        'the machine': {'threads': _positive_int, 'workers': _whole_number, 'device': str}}
+    for title, names in kinds.items():
+        group = parser.add_argument_group(title)
+        for name, read in names.items(): group.add_argument(_option(name), **_about(mlp_train, name, read))
+    ways = parser.add_argument_group('a run that is there already').add_mutually_exclusive_group()
     for name in ('resume', 'overwrite'): ways.add_argument(_option(name), action='store_true', help=docments(mlp_train)[name])
     return parser
 
 def _predict_parser() -> ArgumentParser:
-    parser = _Parser(prog='mlp_predict', description=mlp_predict.__doc__)
+    parser = _Parser('mlp_predict', mlp_predict.__doc__, ['mlp_predict runs/mnist/weights.safetensors 3.png 7.png'])
     parser.add_argument('weights', **_about(mlp_predict, 'weights'))
     parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))
     return parser

@@ -105,7 +105,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Iterable, # tensors, or dicts with 'params' and any of the settings below
-        lr: float = 1e-3, # learning rate
+        lr: float = 0.1, # learning rate
         momentum: float = 0., # the share of the velocity that is left a step later
         dampening: float = 0., # the share of a gradient that the velocity does not take up
         weight_decay: float = 0., # this times the parameter is added to its gradient
