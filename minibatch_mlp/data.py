@@ -9,8 +9,10 @@ __all__ = ['show_image', 'show_images', 'read_idx', 'ArrayUnpickler', 'Split', '
 import gzip
 import io
 import math
+import os
 import pickle
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,18 +65,22 @@ def show_images(
     return fig
 
 # %% ../nbs/00_data.ipynb #681b4efc
+_idx_types = {0x08: 'u1', 0x09: 'i1', 0x0B: '>i2', 0x0C: '>i4', 0x0D: '>f4', 0x0E: '>f8'} # `>`: the large end first
+
 def read_idx(
     data: bytes, # the file's bytes, not compressed
-) -> np.ndarray: # `uint8`, of the shape that the header names
+) -> np.ndarray: # of the type and the shape that the header names
     "The array in an IDX file (LeCun et al., the MNIST page). Raises `ValueError` if the bytes are no such file."
-    if len(data) < 4 or data[:3] != b'\0\0\x08' or len(data) < 4 * (1 + data[3]):
-        raise ValueError('no IDX file of bytes: it should begin with 00 00 08 and the sizes of its dimensions')
-    ndim = data[3]
-    shape = tuple(int(size) for size in np.frombuffer(data, '>u4', count=ndim, offset=4))
-    start, expected = 4 + 4 * ndim, math.prod(shape)
+    if len(data) < 4 or data[:2] != b'\0\0' or data[2] not in _idx_types or len(data) < 4 * (1 + data[3]):
+        raise ValueError('not an IDX file: it should begin with 00 00, a code for the type (08, 09, 0b, 0c, 0d or 0e), '
+                         'the number of its dimensions and their sizes')
+    dtype, ndim = np.dtype(_idx_types[data[2]]), data[3]
+    shape = tuple(np.frombuffer(data, '>u4', count=ndim, offset=4).tolist())
+    start, expected = 4 + 4 * ndim, math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
         raise ValueError(f'its header promises {expected} bytes for shape {shape}, but {len(data) - start} follow')
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    stored = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    return stored.astype(dtype.newbyteorder('=')) # in the order of bytes that this machine computes with
 
 # %% ../nbs/00_data.ipynb #737f1b59
 class _RefusedPickle(pickle.UnpicklingError):
@@ -95,82 +101,196 @@ class ArrayUnpickler(pickle.Unpickler):
 
 # %% ../nbs/00_data.ipynb #be224289
 class Split(NamedTuple):
-    "One part of the data set: pictures `x`, float32 `[N, 784]` in `[0, 1)`, and labels `y`, int64 `[N]`."
+    "One part of the data set: pictures `x`, float32 `[N, 784]` in `[0, 1]`, and labels `y`, int64 `[N]`."
     x: Tensor
     y: Tensor
 
 class MNIST(NamedTuple):
-    "The data set, as three parts: 50,000 digits to train on, 10,000 to choose settings with, 10,000 for the last test."
+    "The data set: a part to train on, one to choose settings with, one for the last test."
     train: Split
     valid: Split
     test: Split
 
+# %% ../nbs/00_data.ipynb #3d30ab1d
+_most_bytes = 2**30 # in one file, decompressed: a hostile one may have no end. EMNIST's largest has 0.55 GB
+
+def _read_npy(data: bytes) -> np.ndarray: return np.load(io.BytesIO(data), allow_pickle=False)
+
+def _read_npz(data: bytes) -> np.ndarray | dict[str, Any]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        size = sum(member.file_size for member in archive.zip.infolist())
+        if size > _most_bytes: raise ValueError(f'it would take {size:,} bytes, and at most {_most_bytes:,} are read')
+        arrays = dict(archive)
+    return arrays if len(arrays) > 1 else arrays.popitem()[1]
+
+def _read_pickle(data: bytes) -> dict[str, Any]:
+    parts = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
+    if isinstance(parts, dict): return parts
+    return {f'{name}_{part}': array for part, pair in zip(MNIST._fields, parts) for name, array in zip('xy', pair)}
+
+# %% ../nbs/00_data.ipynb #c51d46d7
+_readers = {
+    **{bytes([0, 0, code]): read_idx for code in _idx_types},
+    b'\x93NUMPY': _read_npy,
+    b'PK\x03\x04': _read_npz,
+    b'\x80': _read_pickle,
+    b'(': _read_pickle, # as Python 2 wrote them
+}
+
+def _read_file(path: Path) -> dict[str, Any]:
+    "The arrays in one file; none if it begins like no format known here. An array alone goes by the name of the file."
+    with path.open('rb') as file:
+        is_compressed = file.read(2) == b'\x1f\x8b'
+        file.seek(0)
+        stream = gzip.open(file) if is_compressed else file
+        start = stream.read(8)
+        reader = next((_readers[magic] for magic in _readers if start.startswith(magic)), None)
+        if reader is None: return {}
+        data = start + stream.read(_most_bytes)
+    if len(data) > _most_bytes: raise ValueError(f'it has more than {_most_bytes:,} bytes once decompressed')
+    found = reader(data)
+    if isinstance(found, dict): return found
+    return {path.name: _as_mnist(found, path.name) if reader is read_idx else found}
+
+# %% ../nbs/00_data.ipynb #25def6cd
+def _as_mnist(array: np.ndarray, name: str) -> np.ndarray:
+    "The array of an IDX file as MNIST would have it: of QMNIST's labels `[N, 8]` only the class, EMNIST's pictures upright."
+    if array.ndim == 2 and array.shape[1] == 8: return array[:, 0]
+    if array.ndim == 3 and name.lower().startswith('emnist-'):
+        warnings.warn("EMNIST's IDX files hold pictures with rows and columns exchanged: those in files named emnist-... were "
+                      'turned upright', stacklevel=2)
+        return array.swapaxes(1, 2)
+    return array
+
+# %% ../nbs/00_data.ipynb #9f36d55f
+_roles = [f'{kind}_{part}' for part in MNIST._fields for kind in 'xy']
+_part_words = {'train': 'train', 'valid': 'valid', 'test': 'test', 't10k': 'test'}
+_part_sizes = {60000: 'train', 10000: 'test'}
+
+def _role(name: str, array: Any) -> str | None:
+    "The one of `x_train`, `y_train`, ..., `y_test` that an array is, or `None`."
+    if name in _roles: return name
+    shape = np.shape(array)
+    if shape[1:] in ((28, 28), (784,)): kind = 'x'
+    elif len(shape) == 1: kind = 'y'
+    else: return None
+    parts = {part for word, part in _part_words.items() if word in name.lower()}
+    if len(parts) == 1: return f'{kind}_{parts.pop()}'
+    if shape[0] in _part_sizes: return f'{kind}_{_part_sizes[shape[0]]}'
+    return None
+
+# %% ../nbs/00_data.ipynb #f11d1036
+def _read_files(paths: Iterable[Path]) -> tuple[dict[str, Any], dict[Path, str | Exception]]:
+    "The arrays in some files, by their roles, and a note on each file. Raises `ValueError` if two could have one role."
+    arrays, sources, notes = {}, {}, {}
+    for path in paths:
+        notes[path] = f'{path.stat().st_size:,} bytes'
+        try: found = [(name, array, _role(str(name), array)) for name, array in _read_file(path).items()]
+        except PermissionError: raise
+        except Exception as error: # a damaged file can make its reader fail in any way
+            notes[path] = error
+            continue
+        for name, array, role in found:
+            notes[path] += f', {"shape" if name == path.name else name} {np.shape(array)}'
+            if role is None: continue
+            if role in arrays and not np.array_equal(arrays[role], array): # equal: a file twice, gzipped and not
+                raise ValueError(f'{sources[role]} and {path} differ, and both could be {role}: more than one data set? '
+                                 f"Give the path of one file, or of some, as in load_mnist('{path.parent}/emnist-digits-*')")
+            arrays[role], sources[role] = array, path
+    return arrays, notes
+
+def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[Path, str | Exception]]:
+    "The same for a folder, or for the one folder `raw` in or below it: torchvision puts its files there."
+    data_sets, notes = {}, {}
+    for place in (folder, folder / 'raw', *sorted(folder.glob('*/raw'))):
+        if not place.is_dir(): continue
+        entries = sorted(place.iterdir())
+        for entry in entries: notes[entry] = 'a folder' if entry.is_dir() else 'not a file'
+        arrays, file_notes = _read_files(entry for entry in entries if entry.is_file())
+        notes.update(file_notes)
+        if arrays: data_sets[place] = arrays
+    if len(data_sets) > 1:
+        raise ValueError(f'{folder} has data in {" and in ".join(map(str, data_sets))}: give the path of one of them')
+    return next(iter(data_sets.values()), {}), notes
+
+def _describe(path: Path, notes: Mapping[Path, str | Exception]) -> str:
+    "What lies at a path, in words."
+    folder = path if path.is_dir() else path.parent
+    entries = []
+    for entry, note in notes.items():
+        if isinstance(note, Exception):
+            note = f'{entry.stat().st_size:,} bytes, cut short, damaged or no data set: {str(note) or type(note).__name__}'
+        entries.append(f'{entry.relative_to(folder)} ({note})')
+    if len(entries) > 12: entries[12:] = [f'and {len(entries) - 12} more']
+    return ', '.join(entries) or 'nothing'
+
 # %% ../nbs/00_data.ipynb #5856e403
-def _split(arrays: Mapping[str, Any], part: str, n: int) -> Split:
-    "The checked `part` of `arrays`, with `n` pictures."
-    x, y = (np.asarray(arrays[f'{name}_{part}']) for name in 'xy')
-    if x.shape not in ((n, 784), (n, 28, 28)) or y.shape != (n,):
-        raise ValueError(f'x_{part} has shape {x.shape} and y_{part} {y.shape}, and not ({n}, 784) and ({n},)')
+def _check_labels(y: np.ndarray, part: str, labels: range) -> None:
+    wrong = np.flatnonzero((y < labels.start) | (y >= labels.stop))
+    if not len(wrong): return
+    message = f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, outside {labels.start} to {labels.stop - 1}'
+    first, last = y.min(), y.max()
+    if first >= 0:
+        message += (f'. Its labels are {len(np.unique(y))} classes from {first} to {last}. If that is right, read them with '
+                    f'load_mnist(path, labels=range({first}, {last + 1})), which numbers them from 0, for a Dataset and a '
+                    f'model with as many outputs, as MLP(784, 50, {last - first + 1})')
+    raise ValueError(message)
+
+def _split(arrays: Mapping[str, Any], part: str, labels: range) -> Split:
+    "The checked `part` of `arrays`."
+    x, y = (np.asarray(arrays[f'{kind}_{part}']) for kind in 'xy')
+    if x.shape[1:] not in ((28, 28), (784,)) or y.shape != x.shape[:1] or not len(y):
+        raise ValueError(f'x_{part} has shape {x.shape} and y_{part} {y.shape}, and not (N, 28, 28) or (N, 784) and (N,)')
     if y.dtype.kind not in 'iu': raise ValueError(f'y_{part} holds {y.dtype} and not whole numbers')
-    wrong = np.flatnonzero((y < 0) | (y > 9))
-    if len(wrong): raise ValueError(f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, outside 0 to 9')
-    pixels = torch.from_numpy(x.reshape(n, 784).astype(np.float32))
+    _check_labels(y, part, labels)
+    pixels = torch.from_numpy(x.reshape(-1, 784).astype(np.float32))
     if x.dtype == np.uint8: pixels /= 256
     low, high = pixels.aminmax()
     if not 0 <= low <= high <= 1: # also refuses nan
         raise ValueError(f'x_{part} holds {x.dtype} from {low:g} to {high:g}, and not uint8 or numbers from 0 to 1')
-    return Split(pixels, torch.from_numpy(y.astype(np.int64)))
+    return Split(pixels, torch.from_numpy(y.astype(np.int64)) - labels.start)
 
-# %% ../nbs/00_data.ipynb #16074840
-_idx_names = {(60000, 28, 28): 'x_train', (60000,): 'y_train', (10000, 28, 28): 'x_test', (10000,): 'y_test'}
-
-def _read_file(path: Path) -> dict[str, Any]:
-    "The arrays in one file, by what it holds."
-    data = path.read_bytes()
-    if data[:2] == b'\x1f\x8b': data = gzip.decompress(data)
-    if data[:3] == b'\0\0\x08':
-        array = read_idx(data)
-        return {_idx_names.get(array.shape, f'{path.name} of shape {array.shape}'): array}
-    if data[:4] == b'PK\x03\x04':
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive: return dict(archive)
-    parts = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
-    return {f'{name}_{part}': array for part, pair in zip(MNIST._fields, parts) for name, array in zip('xy', pair)}
-
-# %% ../nbs/00_data.ipynb #d0e118a9
-def _read_folder(folder: Path) -> dict[str, Any]:
-    "The arrays in the IDX files of a folder."
-    arrays: dict[str, Any] = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        with path.open('rb') as file: start = file.read(3)
-        if start[:2] != b'\x1f\x8b' and start != b'\0\0\x08': continue
-        try: found = _read_file(path)
-        except Exception as error: raise ValueError(f'{path.name}: {error}') from error
-        for name, array in found.items(): # the same file may lie there twice, gzipped and not
-            if not np.array_equal(arrays.setdefault(name, array), array):
-                raise ValueError(f'{path.name} and a file before it differ, and both could be {name}')
+# %% ../nbs/00_data.ipynb #e146d499
+def _read_data_set(path: Path) -> dict[str, Any]:
+    "The arrays of a whole data set, by their roles. Raises `ValueError` saying what lies there if it is not whole."
+    if path.is_dir(): arrays, notes = _read_folder(path)
+    elif '*' in path.name: arrays, notes = _read_files(sorted(filter(Path.is_file, path.parent.glob(path.name))) or [path])
+    else: arrays, notes = _read_files([path])
+    if isinstance(notes.get(path), _RefusedPickle): raise notes[path]
+    needed = set(_roles)
+    if not arrays.keys() & {'x_valid', 'y_valid'}: needed -= {'x_valid', 'y_valid'}
+    missing = sorted(needed - arrays.keys())
+    if missing:
+        start = f' It begins with {path.read_bytes()[:24]!r}.' if path.is_file() else ''
+        raise ValueError(f'{path} is not a whole data set: {", ".join(missing)} not found in {_describe(path, notes)}.{start} '
+                         'Expected the files of MNIST, Fashion-MNIST, KMNIST, QMNIST or EMNIST in one folder, as IDX, .npz or '
+                         '.npy, with train, test or t10k in their names; or a Keras mnist.npz, or a classic mnist.pkl.gz')
     return arrays
+
+def _hold_out(train: Split) -> tuple[Split, Split]:
+    "The training part without its last sixth, and that sixth, for validation."
+    n_valid = len(train.y) // 6
+    if not n_valid: raise ValueError(f'it has {len(train.y)} training pictures, too few to keep a sixth for validation')
+    return Split(train.x[:-n_valid], train.y[:-n_valid]), Split(train.x[-n_valid:], train.y[-n_valid:])
 
 # %% ../nbs/00_data.ipynb #55709627
 def load_mnist(
-    path: str | Path | None = None, # a file or a folder to read; `None` is the copy inside the package
+    path: str | Path | None = None, # a file, a folder, or `FOLDER/emnist-digits-*` for some of its files; `None`: the package's
+    labels: range = range(10), # the labels that the files may hold; the first becomes class 0
 ) -> MNIST: # three `Split`s: `train`, `valid`, `test`
     """The MNIST digits (Y. LeCun and C. Cortes, CC BY-SA 3.0), or any data set of the same form.
 
-    Reads the classic pickle, a folder of IDX files and Keras's `.npz`. Where the file has no validation set, it is the
-    last 10,000 of the 60,000 training digits, as in the classic pickle. Raises `ValueError` for a file that is damaged or
-    has other shapes, and `pickle.UnpicklingError` for a pickle that asks for anything but arrays."""
-    path = Path(str(files('minibatch_mlp') / 'assets' / 'mnist.npz')) if path is None else Path(path)
+    Reads MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST as IDX, `.npy` or `.npz` files in a folder, Keras's `mnist.npz` and
+    the classic pickle. Where the files have no validation set, it is the last sixth of the training pictures: 10,000 of MNIST's
+    60,000, as in the classic pickle. Raises `ValueError` for files that are damaged, incomplete or of another form, and
+    `pickle.UnpicklingError` for a pickle that asks for anything but arrays."""
+    if not isinstance(labels, range) or labels.step != 1 or not labels:
+        raise ValueError(f'labels is {labels!r}, and not a range of whole numbers one apart, as range(1, 27)')
+    if path is None: path = str(files('minibatch_mlp') / 'assets' / 'mnist.npz')
+    path = Path(os.path.expanduser(path))
+    arrays = _read_data_set(path)
     try:
-        arrays = _read_folder(path) if path.is_dir() else _read_file(path)
-        missing = {'x_train', 'y_train', 'x_test', 'y_test'} - set(arrays)
-        if missing: raise ValueError(f'it holds {sorted(arrays)}, without {sorted(missing)}')
-        if 'x_valid' not in arrays:
-            for name in 'xy':
-                arrays[f'{name}_train'], arrays[f'{name}_valid'] = np.split(arrays[f'{name}_train'], [-10000])
-        return MNIST(_split(arrays, 'train', 50000), _split(arrays, 'valid', 10000), _split(arrays, 'test', 10000))
-    except (_RefusedPickle, FileNotFoundError, PermissionError): raise
-    except Exception as error: # a damaged file can make its reader fail in any way
-        start = '' if path.is_dir() else f' It begins with {path.read_bytes()[:24]!r}.'
-        raise ValueError(f'{path} is cut short, damaged or not a data set ({error or type(error).__name__}).{start} Expected '
-                         'a classic mnist.pkl.gz, a Keras mnist.npz, or a folder with the four IDX files (MNIST, '
-                         'Fashion-MNIST and KMNIST come in this form).') from error
+        parts = {part: _split(arrays, part, labels) for part in MNIST._fields if f'x_{part}' in arrays}
+        if 'valid' not in parts: parts['train'], parts['valid'] = _hold_out(parts['train'])
+    except Exception as error: raise ValueError(f'{path}: {str(error) or type(error).__name__}') from error
+    return MNIST(**parts)
