@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -111,24 +112,37 @@ class MNIST(NamedTuple):
     valid: Split
     test: Split
 
-# %% ../nbs/00_data.ipynb #3d30ab1d
+# %% ../nbs/00_data.ipynb #b3cb7d3b
 _most_bytes = 2**30 # in one file, decompressed: a hostile one may have no end. EMNIST's largest has 0.55 GB
 
-def _read_npy(data: bytes) -> np.ndarray: return np.load(io.BytesIO(data), allow_pickle=False)
+def _read_npy(data: bytes) -> np.ndarray:
+    stream = io.BytesIO(data)
+    is_first_version = np.lib.format.read_magic(stream) == (1, 0)
+    read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    expected, follow = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
+    if expected != follow and not dtype.hasobject: # before NumPy takes as much memory as the header says
+        raise ValueError(f'its header promises {expected} bytes for shape {shape}, but {follow} follow')
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 def _read_npz(data: bytes) -> np.ndarray | dict[str, Any]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        size = sum(member.file_size for member in archive.zip.infolist())
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
         if size > _most_bytes: raise ValueError(f'it would take {size:,} bytes, and at most {_most_bytes:,} are read')
-        arrays = dict(archive)
-    return arrays if len(arrays) > 1 else arrays.popitem()[1]
+        names = [name for name in archive.namelist() if name.endswith('.npy')]
+        arrays = {name.removesuffix('.npy'): _read_npy(archive.read(name)) for name in names}
+    return arrays.popitem()[1] if len(arrays) == 1 else arrays
 
 def _read_pickle(data: bytes) -> dict[str, Any]:
-    parts = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
-    if isinstance(parts, dict): return parts
-    return {f'{name}_{part}': array for part, pair in zip(MNIST._fields, parts) for name, array in zip('xy', pair)}
+    arrays = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
+    if not isinstance(arrays, dict): # the classic file: three pairs
+        arrays = {f'{kind}_{part}': array for part, pair in zip(MNIST._fields, arrays) for kind, array in zip('xy', pair)}
+    for name, array in arrays.items():
+        size = getattr(array, 'nbytes', 0)
+        if size > len(data): raise ValueError(f'{name} claims {size:,} bytes in a file of {len(data):,}')
+    return arrays
 
-# %% ../nbs/00_data.ipynb #c51d46d7
+# %% ../nbs/00_data.ipynb #57325192
 _readers = {
     **{bytes([0, 0, code]): read_idx for code in _idx_types},
     b'\x93NUMPY': _read_npy,
@@ -144,15 +158,17 @@ def _read_file(path: Path) -> dict[str, Any]:
         file.seek(0)
         stream = gzip.open(file) if is_compressed else file
         start = stream.read(8)
-        reader = next((_readers[magic] for magic in _readers if start.startswith(magic)), None)
+        reader = next((reader for magic, reader in _readers.items() if start.startswith(magic)), None)
         if reader is None: return {}
-        data = start + stream.read(_most_bytes)
-    if len(data) > _most_bytes: raise ValueError(f'it has more than {_most_bytes:,} bytes once decompressed')
+        data = bytearray(start)
+        while chunk := stream.read(2**20):
+            data += chunk
+            if len(data) > _most_bytes: raise ValueError(f'it has more than {_most_bytes:,} bytes, decompressed')
     found = reader(data)
     if isinstance(found, dict): return found
     return {path.name: _as_mnist(found, path.name) if reader is read_idx else found}
 
-# %% ../nbs/00_data.ipynb #25def6cd
+# %% ../nbs/00_data.ipynb #8043551b
 def _as_mnist(array: np.ndarray, name: str) -> np.ndarray:
     "The array of an IDX file as MNIST would have it: of QMNIST's labels `[N, 8]` only the class, EMNIST's pictures upright."
     if array.ndim == 2 and array.shape[1] == 8: return array[:, 0]
@@ -162,7 +178,7 @@ def _as_mnist(array: np.ndarray, name: str) -> np.ndarray:
         return array.swapaxes(1, 2)
     return array
 
-# %% ../nbs/00_data.ipynb #9f36d55f
+# %% ../nbs/00_data.ipynb #1d28f041
 _roles = [f'{kind}_{part}' for part in MNIST._fields for kind in 'xy']
 _part_words = {'train': 'train', 'valid': 'valid', 'test': 'test', 't10k': 'test'}
 _part_sizes = {60000: 'train', 10000: 'test'}
@@ -179,7 +195,7 @@ def _role(name: str, array: Any) -> str | None:
     if shape[0] in _part_sizes: return f'{kind}_{_part_sizes[shape[0]]}'
     return None
 
-# %% ../nbs/00_data.ipynb #f11d1036
+# %% ../nbs/00_data.ipynb #fd24c29d
 def _read_files(paths: Iterable[Path]) -> tuple[dict[str, Any], dict[Path, str | Exception]]:
     "The arrays in some files, by their roles, and a note on each file. Raises `ValueError` if two could have one role."
     arrays, sources, notes = {}, {}, {}
@@ -219,23 +235,25 @@ def _describe(path: Path, notes: Mapping[Path, str | Exception]) -> str:
     entries = []
     for entry, note in notes.items():
         if isinstance(note, Exception):
-            note = f'{entry.stat().st_size:,} bytes, cut short, damaged or no data set: {str(note) or type(note).__name__}'
+            note = f'{entry.stat().st_size:,} bytes, cut short, damaged or not a data set: {str(note) or type(note).__name__}'
+        if len(note) > 200: note = note[:200] + '...'
         entries.append(f'{entry.relative_to(folder)} ({note})')
     if len(entries) > 12: entries[12:] = [f'and {len(entries) - 12} more']
     return ', '.join(entries) or 'nothing'
 
-# %% ../nbs/00_data.ipynb #5856e403
 def _check_labels(y: np.ndarray, part: str, labels: range) -> None:
+    "Raise `ValueError` for a label outside `labels`, with a word on labels that may be meant, such as letters."
     wrong = np.flatnonzero((y < labels.start) | (y >= labels.stop))
     if not len(wrong): return
     message = f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, outside {labels.start} to {labels.stop - 1}'
-    first, last = y.min(), y.max()
+    first, last = int(y.min()), int(y.max())
     if first >= 0:
         message += (f'. Its labels are {len(np.unique(y))} classes from {first} to {last}. If that is right, read them with '
                     f'load_mnist(path, labels=range({first}, {last + 1})), which numbers them from 0, for a Dataset and a '
                     f'model with as many outputs, as MLP(784, 50, {last - first + 1})')
     raise ValueError(message)
 
+# %% ../nbs/00_data.ipynb #5856e403
 def _split(arrays: Mapping[str, Any], part: str, labels: range) -> Split:
     "The checked `part` of `arrays`."
     x, y = (np.asarray(arrays[f'{kind}_{part}']) for kind in 'xy')
@@ -250,7 +268,7 @@ def _split(arrays: Mapping[str, Any], part: str, labels: range) -> Split:
         raise ValueError(f'x_{part} holds {x.dtype} from {low:g} to {high:g}, and not uint8 or numbers from 0 to 1')
     return Split(pixels, torch.from_numpy(y.astype(np.int64)) - labels.start)
 
-# %% ../nbs/00_data.ipynb #e146d499
+# %% ../nbs/00_data.ipynb #78ab6e21
 def _read_data_set(path: Path) -> dict[str, Any]:
     "The arrays of a whole data set, by their roles. Raises `ValueError` saying what lies there if it is not whole."
     if path.is_dir(): arrays, notes = _read_folder(path)
