@@ -11,44 +11,49 @@ from torch import Tensor
 
 # %% ../nbs/01_loss.ipynb #76b0f87d
 def logsumexp(
-    x: Tensor, # scores `[..., C]`
+    z: Tensor, # scores `[..., C]`
 ) -> Tensor: # `[...]`
     """The logarithm of the sum of exponentials over the last dimension, without overflow.
 
-    Returns $m + \\log \\sum_j e^{x_j - m}$ with $m = \\max_j x_j$ (Blanchard, Higham and Higham 2021, "Accurately
+    Returns $m + \\log \\sum_j e^{z_j - m}$ with $m = \\max_j z_j$ (Blanchard, Higham and Higham 2021, "Accurately
     computing the log-sum-exp and softmax functions")."""
-    limits = torch.finfo(x.dtype)
+    limits = torch.finfo(z.dtype)
     # An infinite maximum would give `inf - inf`; and the maximum cancels, so it needs no gradient.
-    m = x.detach().amax(dim=-1, keepdim=True).clamp(limits.min, limits.max)
-    return (m + (x - m).exp().sum(dim=-1, keepdim=True).log()).squeeze(-1)
+    m = z.detach().amax(dim=-1, keepdim=True).clamp(limits.min, limits.max)
+    return (m + (z - m).exp().sum(dim=-1, keepdim=True).log()).squeeze(-1)
 
 # %% ../nbs/01_loss.ipynb #2461e1eb
 def log_softmax(
-    x: Tensor, # scores `[..., C]`
+    z: Tensor, # scores `[..., C]`
 ) -> Tensor: # log-probabilities `[..., C]`, none above 0
-    "The logarithm of softmax over the last dimension: $x_i - \\log \\sum_j e^{x_j}$ (Goodfellow et al. 2016, 4.1)."
-    return x - x.logsumexp(dim=-1, keepdim=True)
+    """The logarithm of softmax over the last dimension (Goodfellow et al. 2016, 4.1), without overflow or cancellation.
+
+    Returns $s_i - \\log \\sum_j e^{s_j}$ with $s = z - \\max_j z_j$. A row that has `inf`, or only `-inf`, gives `nan`."""
+    shifted = z - z.detach().amax(dim=-1, keepdim=True) # the maximum cancels, so it needs no gradient
+    return shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
 
 # %% ../nbs/01_loss.ipynb #552f65da
 def _check_batch(scores: Tensor, labels: Tensor) -> None:
-    if not (scores.ndim == 2 and labels.ndim == 1 and 0 < labels.shape[0] == scores.shape[0]):
-        raise ValueError(f'expected scores [N, C] and labels [N], N at least 1, and not {list(scores.shape)} and '
+    if scores.ndim != 2 or labels.ndim != 1 or scores.shape[0] != labels.shape[0] or scores.numel() == 0:
+        raise ValueError(f'expected scores [N, C] and labels [N], N and C at least 1, and not {list(scores.shape)} and '
                          f'{list(labels.shape)} (one-hot labels? use target.argmax(dim=1))')
 
-def _check_labels(target: Tensor, n_classes: int) -> None:
-    wrong = ((target.dtype != torch.int64) | (target < 0) | (target >= n_classes)).nonzero()
-    if len(wrong):
-        first = wrong[0].item()
-        problem, hint = ('outside', '') if target.dtype == torch.int64 else ('no int64 from', ': use target.long()')
-        raise ValueError(f'label {target[first].item()} at position {first} is {problem} 0 to {n_classes - 1}{hint}') from None
+def _check_labels(labels: Tensor, n_classes: int) -> None:
+    if labels.dtype != torch.int64:
+        raise ValueError(f'label {labels[0].item()} at position 0 is of type {labels.dtype}, not an int64 from 0 to '
+                         f'{n_classes - 1}: write target.long()')
+    outside = ((labels < 0) | (labels >= n_classes)).nonzero()
+    if len(outside):
+        first = outside[0].item()
+        raise ValueError(f'label {labels[first].item()} at position {first} is outside 0 to {n_classes - 1}') from None
 
-def _mean_picked(log_probs: Tensor, target: Tensor) -> Tensor:
-    "The mean of `log_probs[i, target[i]]`, a scalar."
-    _check_batch(log_probs, target)
-    if not target.is_cpu: _check_labels(target, log_probs.shape[1]) # a bad index there ends the process
-    try: return log_probs.gather(1, target[:, None]).mean()
+def _picked(rows: Tensor, labels: Tensor) -> Tensor:
+    "`rows[i, labels[i]]` for each row `i`, `[N, 1]`."
+    # `gather` takes an int32 on a CPU, but not on a GPU. There a wrong index spoils all work that follows.
+    if labels.dtype != torch.int64 or not labels.is_cpu: _check_labels(labels, rows.shape[1])
+    try: return rows.gather(1, labels.unsqueeze(1))
     except (RuntimeError, IndexError): # how PyTorch refuses a label
-        _check_labels(target, log_probs.shape[1])
+        _check_labels(labels, rows.shape[1])
         raise
 
 # %% ../nbs/01_loss.ipynb #b44cf615
@@ -60,10 +65,12 @@ def nll(
 
     Raises `ValueError` for labels out of range or of another type, shapes that disagree, an empty batch, and inputs above 0,
     which cannot be log-probabilities."""
-    if input.numel() and (largest := input.detach().max().item()) > 1e-4: # rounding may leave a probability just above 1
+    _check_batch(input, target)
+    largest = input.detach().max().item()
+    if largest > 1e-4: # rounding may leave a probability just above 1
         raise ValueError(f'input has the value {largest:.3g}, but a log-probability is at most 0: apply log_softmax first, '
                          'or call cross_entropy, which takes scores')
-    return -_mean_picked(input, target)
+    return -_picked(input, target).mean()
 
 # %% ../nbs/01_loss.ipynb #2d86022d
 def cross_entropy(
@@ -73,4 +80,6 @@ def cross_entropy(
     """The cross-entropy between scores and labels: `nll(log_softmax(input), target)` (Bishop 2006, 4.3.4).
 
     Raises `ValueError` for labels out of range or of another type, shapes that disagree and an empty batch."""
-    return -_mean_picked(log_softmax(input), target) # none of them is above 0, so `nll` would look in vain
+    _check_batch(input, target)
+    shifted = input - input.detach().amax(dim=1, keepdim=True)
+    return (shifted.exp().sum(dim=1, keepdim=True).log() - _picked(shifted, target)).mean()
