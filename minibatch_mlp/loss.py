@@ -49,7 +49,7 @@ def _check_labels(labels: Tensor, n_classes: int) -> None:
 
 def _picked(rows: Tensor, labels: Tensor) -> Tensor:
     "`rows[i, labels[i]]` for each row `i`, `[N, 1]`."
-    # `gather` takes an int32 on a CPU, but not on a GPU. There a wrong index spoils all work that follows.
+    # `gather` would take an int32, which `F.cross_entropy` refuses. On a GPU, a wrong index spoils all work that follows.
     if labels.dtype != torch.int64 or not labels.is_cpu: _check_labels(labels, rows.shape[1])
     try: return rows.gather(1, labels.unsqueeze(1))
     except (RuntimeError, IndexError): # how PyTorch refuses a label
@@ -82,4 +82,5 @@ def cross_entropy(
     Raises `ValueError` for labels out of range or of another type, shapes that disagree and an empty batch."""
     _check_batch(input, target)
     shifted = input - input.detach().amax(dim=1, keepdim=True)
-    return (shifted.exp().sum(dim=1, keepdim=True).log() - _picked(shifted, target)).mean()
+    log_sum = shifted.exp().sum(dim=1, keepdim=True).log()
+    return (log_sum - _picked(shifted, target)).mean()
