@@ -19,4 +19,4 @@ from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
 from minibatch_mlp.optim import (
     SGD, AdamW, Optimizer, clip_grad_norm_, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr, warmup_lr,
 )
-from minibatch_mlp.training import accuracy, fit, report, train_epoch
+from minibatch_mlp.training import GoodWeights, accuracy, fit, report, train_epoch
