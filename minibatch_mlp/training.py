@@ -39,7 +39,7 @@ def report(
     "Print the loss and the accuracy of one batch."
     print(f'{loss:.3f}, {accuracy(preds, yb):.3f}')
 
-# %% ../nbs/02_training.ipynb #4e639b04
+# %% ../nbs/02_training.ipynb #5a5152e2
 class GoodWeights:
     "A copy of a model's weights, to go back to when training fails."
 
@@ -79,7 +79,7 @@ def _check_rows(x: Tensor, y: Tensor, order: Tensor | None) -> None:
     if order is not None and len(order) != len(x):
         raise ValueError(f'order has {len(order)} row numbers and x has {len(x)} rows: each row must have its place')
 
-# %% ../nbs/02_training.ipynb #8f8bc765
+# %% ../nbs/02_training.ipynb #d5848d9d
 def _batches(x: Tensor, y: Tensor, bs: int, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     "The batches `(xb, yb)` of one epoch, in `order` or as the rows come."
     if order is None:
