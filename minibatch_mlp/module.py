@@ -30,8 +30,9 @@ def _belongs_in(module: 'Registry', name: str, value: Any) -> str | None:
     registered = _registered_in(module, name)
     if isinstance(value, nn.Parameter): return '_parameters'
     if isinstance(value, Registry | nn.Module) and registered != '_parameters': return '_modules'
-    if registered is None or value is None: return registered
-    if registered == '_buffers' and isinstance(value, Tensor): return registered
+    if registered is None: return None
+    if value is None: return registered # the name stays, and stands for nothing
+    if registered == '_buffers' and isinstance(value, Tensor): return '_buffers'
     raise TypeError(f'{name} is registered in {registered} and cannot become a {type(value).__name__}: '
                     'assign one of the same kind or None, or delete it first')
 
@@ -59,7 +60,8 @@ class Registry:
         if dictionary is not None: return self.__dict__[dictionary][name]
         hint = 'was super().__init__() called?'
         if '_modules' in self.__dict__:
-            hint = 'it has ' + ', '.join(self._registered_names() + [n for n in self.__dict__ if not n.startswith('_')])
+            plain = [plain_name for plain_name in self.__dict__ if not plain_name.startswith('_')]
+            hint = 'it has ' + ', '.join(self._registered_names() + plain)
         raise AttributeError(f'{type(self).__name__} has no attribute {name!r}; {hint}', name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
@@ -70,7 +72,9 @@ class Registry:
     def __dir__(self) -> list[str]: return [*super().__dir__(), *self._registered_names()]
 
     def _registered_names(self) -> list[str]:
-        return [name for dictionary in _dictionaries for name in self.__dict__.get(dictionary, ())]
+        names = []
+        for dictionary in _dictionaries: names.extend(self.__dict__.get(dictionary, ()))
+        return names
 
     def register_buffer(self, name: str, tensor: Tensor) -> None:
         "Keep `tensor` under `name`: saved and moved with the module, and not trained."
@@ -175,8 +179,10 @@ def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str
     "A line for each key of `given` that does not fit those of a module, `own`."
     lines = [f'unexpected: {key}' for key in given if key not in own]
     for key, tensor in own.items():
-        if key not in given: lines.append(f'missing: {key}')
-        elif (form := _form(given[key])) != _form(tensor): lines.append(f'{key}: {form}, where the module has {_form(tensor)}')
+        if key not in given:
+            lines.append(f'missing: {key}')
+        elif _form(given[key]) != _form(tensor):
+            lines.append(f'{key}: {_form(given[key])}, where the module has {_form(tensor)}')
     return sorted(lines)
 
 class Module(TrainableTree):
@@ -226,7 +232,7 @@ class Linear(Module):
         "`[..., in_features]` to `[..., out_features]`. Raises `ValueError` for rows of another length."
         try: product = x @ self.weight.T
         except RuntimeError as error:
-            if x.shape[-1:] == (self.in_features,): raise
+            if x.shape[-1:] == (self.in_features,): raise # it is something else
             raise ValueError(f'input has shape {list(x.shape)}, '
                              f'and this layer takes rows of {self.in_features} numbers') from error
         return product if self.bias is None else product + self.bias
@@ -266,6 +272,7 @@ class MLP(Sequential):
 
     def __init__(self, *sizes: int): # inputs, hidden units of each layer, outputs: `MLP(784, 50, 10)`
         if len(sizes) < 2: raise ValueError(f'sizes is {sizes}: give at least the number of inputs and of outputs')
-        layers = [layer for n_in, n_out in zip(sizes, sizes[1:]) for layer in (Linear(n_in, n_out), ReLU())]
-        super().__init__(*layers[:-1])
+        layers = []
+        for n_in, n_out in zip(sizes, sizes[1:]): layers += [Linear(n_in, n_out), ReLU()]
+        super().__init__(*layers[:-1]) # no ReLU after the last
         self.sizes = tuple(map(int, sizes))
