@@ -194,7 +194,7 @@ class Module(TrainableTree):
         raise NotImplementedError(f'{type(self).__name__} has no forward method')
 
     def state_dict(self, *, prefix: str = '', keep_vars: bool = False) -> dict[str, Tensor]:
-        "All parameters and buffers by full name. They share memory with the module; `keep_vars` keeps them on the graph."
+        "All parameters and buffers by full name, a shared one under each of its names. `keep_vars` keeps them on the graph."
         state = {}
         for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
             if tensor is not None: state[prefix + name] = tensor if keep_vars else tensor.detach()

@@ -1,5 +1,6 @@
 "Random trees of modules, ours and PyTorch's built in the same way: shared parameters, shared modules, buffers, None."
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,3 +82,25 @@ def test_a_random_tree_is_that_of_pytorch(changes):
     ours.load_state_dict(doubled)
     torchs.load_state_dict(doubled)
     assert_same(ours, torchs)
+
+
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
+@given(CHANGES, st.sampled_from(("missing", "unexpected", "shape", "type")), st.integers(0, 9))
+def test_a_state_dict_that_does_not_fit_changes_nothing(changes, mistake, i):
+    tree, _ = grow(OurNode, changes)
+    tree.register_buffer("last", torch.ones(2))  # it has one tensor at least
+    before = described((name, tensor.clone()) for name, tensor in tree.state_dict().items())
+    given = {key: tensor + 1 for key, tensor in tree.state_dict().items()}
+    key = list(given)[i % len(given)]
+    if mistake == "missing":
+        del given[key]
+    elif mistake == "unexpected":
+        key = "nowhere"
+        given[key] = torch.ones(1)
+    elif mistake == "shape":
+        given[key] = torch.ones(5)
+    else:
+        given[key] = 3.0
+    with pytest.raises(RuntimeError, match=rf"(?m)^  .*{key}"):
+        tree.load_state_dict(given)
+    assert described(tree.state_dict().items()) == before
