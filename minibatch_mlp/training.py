@@ -23,11 +23,13 @@ def accuracy(
 ) -> Tensor: # scalar in `[0, 1]`
     """The share of rows whose largest score is at the label.
 
-    Raises `ValueError` for an empty batch, shapes that disagree, and a single column, where the largest is always the first."""
+    Raises `ValueError` for an empty batch, shapes that disagree, and a single column, where the
+    largest is always the first."""
     _check_batch(preds, yb)
     if preds.shape[1] == 1:
-        raise ValueError('preds has one column, [N, 1], of which the largest is always number 0: for two classes and one score '
-                         'compare (preds[:, 0] > 0) with the labels')
+        raise ValueError('preds has one column, [N, 1], of which the largest is always number '
+                         '0: for two classes and one score compare (preds[:, 0] > 0) with the '
+                         'labels')
     return (preds.argmax(dim=1) == yb).float().mean()
 
 # %% ../nbs/02_training.ipynb #ef3ce79a
@@ -57,35 +59,42 @@ class GoodWeights:
         self.copies = [p.detach().clone() for p in self.parameters]
 
     def stop(self, what: str, epoch: int, step: int, lr: float) -> NoReturn:
-        "Put the copies back. Raises `FloatingPointError`, which says what happened in which step."
+        "Put the copies back. Raises `FloatingPointError`, which says what happened where."
         for p, copy in zip(self.parameters, self.copies): p.detach().copy_(copy)
-        raise FloatingPointError(f'{what} in epoch {epoch}, step {step}, at learning rate {lr:g}. The model has the weights '
-                                 f'from before step {self.step} of epoch {self.epoch} again. '
-                                 'Try a smaller lr, and check that the inputs are finite')
+        raise FloatingPointError(
+            f'{what} in epoch {epoch}, step {step}, at learning rate {lr:g}. The model has the '
+            f'weights from before step {self.step} of epoch {self.epoch} again. '
+            'Try a smaller lr, and check that the inputs are finite')
 
 # %% ../nbs/02_training.ipynb #ccd54ada
-def _check_whole(name: str, value: int, least: int = 1) -> int: # NumPy's numbers become Python's, which can be saved anywhere
+def _check_whole(name: str, value: int, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f'{name} is {value!r}: it must be a whole number of at least {least}')
-    return int(value)
+    return int(value) # NumPy's numbers become Python's, which can be saved anywhere
 
 def _check_lr(lr: float) -> float:
-    if not 0 <= lr < math.inf: raise ValueError(f'lr is {lr}: a learning rate is finite and not negative')
+    if not 0 <= lr < math.inf:
+        raise ValueError(f'lr is {lr}: a learning rate is finite and not negative')
     return float(lr)
 
 def _check_rows(x: Tensor, y: Tensor, order: Tensor | None) -> None:
     if not 0 < len(x) == len(y):
-        raise ValueError(f'x has {len(x)} rows and y has {len(y)}: there must be one label for each input, and one at least')
+        raise ValueError(f'x has {len(x)} rows and y has {len(y)}: there must be one label for '
+                         'each input, and one at least')
     if order is not None and len(order) != len(x):
-        raise ValueError(f'order has {len(order)} row numbers and x has {len(x)} rows: each row must have its place')
+        raise ValueError(f'order has {len(order)} row numbers and x has {len(x)} rows: each '
+                         'row must have its place')
 
 # %% ../nbs/02_training.ipynb #d5848d9d
-def _batches(x: Tensor, y: Tensor, bs: int, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    x: Tensor, y: Tensor, bs: int, order: Tensor | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
     "The batches `(xb, yb)` of one epoch, in `order` or as the rows come."
     if order is None:
         for start in range(0, len(x), bs): yield x[start:start + bs], y[start:start + bs]
     else:
-        for rows in torch.as_tensor(order, device=x.device).split(bs): yield x.index_select(0, rows), y.index_select(0, rows)
+        for rows in torch.as_tensor(order, device=x.device).split(bs):
+            yield x.index_select(0, rows), y.index_select(0, rows)
 
 def _update(parameters: list[Tensor], lr: float) -> None:
     "One step of gradient descent, after which the gradients are cleared."
@@ -105,18 +114,22 @@ def train_epoch(
     loss_func: Callable = cross_entropy, # takes scores and labels to a scalar
     order: Tensor | None = None, # the order of the rows, int64 `[N]`; `None` is as they come
     epoch: int = 0, # number of this epoch, for error messages
-    good: GoodWeights | None = None, # the weights to go back to; give all epochs of a run the same
+    good: GoodWeights | None = None, # the weights to go back to; the same for a whole run
 ) -> Iterator[tuple[float, Tensor, Tensor]]: # loss, scores and labels of each batch
-    """One pass of mini-batch stochastic gradient descent (Goodfellow et al. 2016, 8.1.3 and 8.3.1), a step at a time.
+    """One pass of mini-batch stochastic gradient descent, a step at a time (Goodfellow et al.
+    2016, 8.1.3 and 8.3.1).
 
-    Nothing happens until the steps are taken from it, as in `for loss, preds, yb in train_epoch(...)`. Raises `ValueError`
-    for arguments that cannot be meant, and `FloatingPointError` when the loss or a weight is no longer finite; the model
+    Nothing happens until the steps are taken from it, as in
+    `for loss, preds, yb in train_epoch(...)`. Raises `ValueError` for arguments that cannot be
+    meant, and `FloatingPointError` when the loss or a weight is no longer finite; the model
     then has the last weights that were kept, at most 100 steps old."""
     _check_rows(x, y, order)
     bs = _check_whole('bs', bs)
     _check_lr(lr)
     parameters = list(model.parameters())
-    if not parameters: raise ValueError('model lists no parameters to train: are its layers in a plain Python list?')
+    if not parameters:
+        raise ValueError('model lists no parameters to train: are its layers in a plain Python '
+                         'list?')
     if good is None: good = GoodWeights(parameters, epoch)
     for p in parameters: p.grad = None # what was there before does not count
 
@@ -124,12 +137,14 @@ def train_epoch(
         preds = model(xb)
         loss = loss_func(preds, yb)
         loss_value = loss.item()
-        if not math.isfinite(loss_value): good.stop(f'the loss became {loss_value}', epoch, step, lr)
+        if not math.isfinite(loss_value):
+            good.stop(f'the loss became {loss_value}', epoch, step, lr)
         if step % 100 == 0: good.keep(epoch, step)
         loss.backward()
         _update(parameters, lr)
         yield loss_value, preds, yb
-    if not all(p.isfinite().all() for p in parameters): good.stop('a weight became infinite or nan', epoch, step, lr)
+    if not all(p.isfinite().all() for p in parameters):
+        good.stop('a weight became infinite or nan', epoch, step, lr)
 
 # %% ../nbs/02_training.ipynb #538f7122
 def fit(
@@ -141,13 +156,15 @@ def fit(
     lr: float, # learning rate
     loss_func: Callable = cross_entropy, # takes scores and labels to a scalar
 ) -> list[float]: # the loss of every step
-    """Train `model` on mini-batches in the order of the rows, and print the last batch's loss and accuracy after each epoch.
+    """Train `model` on mini-batches in the order of the rows, and print the last batch's loss
+    and accuracy after each epoch.
 
     Returns the loss of every step. Raises what `train_epoch` raises."""
     _check_whole('epochs', epochs)
     losses, good = [], GoodWeights(model.parameters())
     for epoch in range(epochs):
-        for loss, preds, yb in train_epoch(model, x, y, bs, lr, loss_func, epoch=epoch, good=good):
+        steps = train_epoch(model, x, y, bs, lr, loss_func, epoch=epoch, good=good)
+        for loss, preds, yb in steps:
             losses.append(loss)
         report(loss, preds, yb)
     return losses
