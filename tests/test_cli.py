@@ -88,7 +88,7 @@ def test_interrupted(tmp_path, alone, workers):
     ways = '"mlp_train --resume --out run" goes on, "mlp_train --overwrite --out run" starts over'
     assert f"saved what was trained, {ways}" in errors and "saved run" in output
     assert load_mlp(tmp_path / "run" / "weights.safetensors")[1]["results"]["test_accuracy"] > 0.2
-    assert {*os.listdir(tmp_path / "run")} == {*FILES, "checkpoint.pt", "checkpoint.pt.previous"}
+    assert {*os.listdir(tmp_path / "run")} == {*FILES, ".lock", "checkpoint.pt", "checkpoint.pt.previous"}
     assert torch.load(tmp_path / "run" / "checkpoint.pt")["place"]["fitting"]
 
 
