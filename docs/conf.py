@@ -18,11 +18,14 @@ project = settings.title
 author = settings.author
 version = release = settings.version
 copyright = settings.copyright
-language = "en-gb"
+language = "en_GB"
 
 extensions = [
     "myst_nb",  # reads the notebooks
-    "fold",  # beside this file: shows folded code
+    "fold",  # these four are beside this file: folded code,
+    "code_lines",  # lines that wrap,
+    "anchors",  # short addresses of definitions,
+    "search_index",  # and the search
     "sphinx.ext.linkcode",  # [source] beside each definition
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",  # puts MathJax into the site
@@ -43,7 +46,7 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = project
-pygments_dark_style = "a11y-dark"
+pygments_dark_style = "github-dark"
 html_baseurl = base
 html_static_path = ["static"]
 html_css_files = ["site.css"]
@@ -51,12 +54,17 @@ html_js_files = ["site.js"]
 html_favicon = "static/favicon.svg"
 html_extra_path = [str(path) for path in pages.notebooks()]  # for download
 templates_path = ["templates"]
+html_additional_pages = {"search": "search.html"}
 html_copy_source = False
 html_context = {"licence": f"{settings.git_url}/blob/{settings.branch}/LICENSE"}
 html_theme_options = {
     "top_of_page_buttons": [],
     "light_css_variables": {"color-brand-primary": "#1b5e8f", "color-brand-content": "#1b5e8f"},
-    "dark_css_variables": {"color-brand-primary": "#7cbcec", "color-brand-content": "#7cbcec"},
+    "dark_css_variables": {
+        "color-brand-primary": "#7cbcec",
+        "color-brand-content": "#7cbcec",
+        "color-code-background": "#1c2128",  # the style's own is darker than the page
+    },
 }
 
 mathjax_path = "mathjax/tex-chtml.js"

@@ -3,11 +3,14 @@
 nbdev itself would hand the processed notebooks to Quarto, which pip cannot install.
 """
 
+import ast
 import builtins
 import inspect
 import itertools
+import pydoc
 import re
 import sys
+import textwrap
 from importlib import import_module
 from pathlib import Path
 
@@ -72,6 +75,12 @@ def page_name(path: Path) -> str:
     return re.sub(r"^\d+_", "", path.stem)
 
 
+def heading(path: Path, title: str) -> str:
+    "The title of a page, with the number of its notebook in front."
+    number = re.match(r"\d+(?=_)", path.stem)
+    return f"# {int(number[0])}. {title}" if number else f"# {title}"
+
+
 # Links
 
 
@@ -85,15 +94,30 @@ def exception(name: str) -> str | None:
         return f"https://docs.python.org/3/library/{module or 'exceptions'}.html#{name}"
 
 
+def torch_name(name: str) -> str | None:
+    "The full name of what PyTorch calls `name`, if it gives that name to one thing only."
+    modules = lookup.entries["nbdev_pytorch"]["syms"].values()
+    full_names = {full for names in modules for full in names if full.endswith(f".{name}")}
+    things = {id(thing) for thing in map(pydoc.locate, full_names) if thing is not None}
+    return min(full_names, key=len) if len(things) == 1 else None
+
+
 def link(match: re.Match) -> str:
     "A name in backticks, or a call of it, as a link to where the name is documented, if it is."
-    name = match[1]
+    owner, quoted, name = match[1] or "", match[2], match[3]
+    if owner and "." not in name:  # it may be a name of ours too, and that is not the one
+        found = torch_name(name)
+        return f"{owner}[{quoted}]({lookup.doc(found)})" if found else match[0]
+    return owner + link_to(quoted, name)
+
+
+def link_to(quoted: str, name: str) -> str:
     if name in symbols:
-        return f"{{py:obj}}`{match[0].strip('`')} <{symbols[name]}>`"
+        return f"{{py:obj}}`{quoted.strip('`')} <{symbols[name]}>`"
     first, dot, rest = name.partition(".")
     found = lookup.doc(f"{short.get(first, first)}{dot}{rest}") if dot else None
     found = found or exception(name)
-    return f"[{match[0]}]({found})" if found else match[0]
+    return f"[{quoted}]({found})" if found else quoted
 
 
 def linked(markdown: str) -> str:
@@ -104,7 +128,7 @@ def linked(markdown: str) -> str:
         fenced ^= line.lstrip().startswith(("```", "~~~"))
         if not fenced and not line.startswith(("#", "    ", "```")):
             parts = re.split(r"(\[[^]]*\]\([^)]*\)|\$[^$]+\$)", line)
-            parts[::2] = [re.sub(r"(?<!`)`([\w.]+)(?:\([^`]*\))?`(?!`)", link, part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"(PyTorch['’]s )?(?<!`)(`([\w.]+)(?:\([^`]*\))?`)(?!`)", link, part) for part in parts[::2]]
             line = "".join(parts)
         lines.append(line)
     return "\n".join(lines)
@@ -113,15 +137,29 @@ def linked(markdown: str) -> str:
 # Definitions
 
 
-class Name(str):
-    "What is shown by its name: its own `repr` would tell an address."
+class AsWritten(str):
+    "A default or an annotation that is shown as this text and not by its `repr`."
 
     __repr__ = str.__str__
 
 
 def by_name(value):
+    "A function or class as its name: its own `repr` would tell an address."
     named = inspect.isroutine(value) or inspect.isclass(value) and value is not inspect.Parameter.empty
-    return Name(value.__name__) if named else value
+    return AsWritten(value.__name__) if named else value
+
+
+def calculated_defaults(found) -> dict[str, str]:
+    "The defaults that the source calculates from numbers, as they stand there: `1/3`, and not 0.3333333333333333."
+    function = found.__init__ if inspect.isclass(found) else found
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):  # made by a decorator, or by Python itself
+        return {}
+    taken = ast.parse(source).body[0].args
+    positional = [*taken.posonlyargs, *taken.args]
+    pairs = [*zip(reversed(positional), reversed(taken.defaults)), *zip(taken.kwonlyargs, taken.kw_defaults)]
+    return {arg.arg: ast.get_source_segment(source, value) for arg, value in pairs if isinstance(value, ast.BinOp)}
 
 
 def signature(found) -> str:
@@ -130,28 +168,30 @@ def signature(found) -> str:
         taken = inspect.signature(found)
     except ValueError:
         return ""
-    parameters = []
+    calculated, parameters = calculated_defaults(found), []
     for p in taken.parameters.values():
-        parameters.append(p.replace(annotation=p.empty, default=by_name(p.default)))
+        default = AsWritten(calculated[p.name]) if p.name in calculated else by_name(p.default)
+        parameters.append(p.replace(annotation=p.empty, default=default))
     without_self = parameters[1:] if parameters and parameters[0].name == "self" else parameters
     return str(taken.replace(parameters=without_self, return_annotation=taken.empty))
 
 
 def table(found) -> str:
-    "The docments of a definition, a parameter a line: type, default and comment. Without any comment there is no table."
+    """The docments of a definition, a parameter a line: type and comment. The signature above has the defaults.
+
+    Without any comment there is no table."""
     rows, empty = [], inspect.Parameter.empty
     for name, doc in docments(found, full=True, args_kwargs=True).items():
         if name != "self" and doc.docment is not None:
-            default = "" if doc.default is empty else f"`{by_name(doc.default)!r}`"
             guessed = doc.anno in (empty, type(None))  # fastcore takes the default's type where there is no annotation
             anno = "" if guessed else inspect.formatannotation(by_name(doc.anno))
             anno = re.sub(r"(\w+\.)+(?=\w)", "", anno).replace("|", "\\|")
             anno = f"`{anno}`" if anno else ""
-            rows.append(("*returns*" if name == "return" else f"`{name}`", anno, default, doc.docment))
+            rows.append(("*returns*" if name == "return" else f"`{name}`", anno, doc.docment))
     if not rows:
         return ""
-    rows = [("parameter", "type", "default", "meaning"), ("---",) * 4, *rows]
-    used = [column for column in zip(*rows) if any(column[2:])]  # without the types or defaults that no parameter has
+    rows = [("parameter", "type", "meaning"), ("---",) * 3, *rows]
+    used = [column for column in zip(*rows) if any(column[2:])]  # without the types, if no parameter has one
     return "\n".join(f"| {' | '.join(row)} |" for row in zip(*used))
 
 
@@ -278,7 +318,7 @@ def page(path: Path) -> str:
     for cell in processor.nb.cells:
         if cell.cell_type == "raw":
             front = yaml.safe_load(cell.source.strip().strip("-"))
-            top = f"# {front['title']}\n\n{{.lead}}\n{linked(front['description'])}\n\n"
+            top = f"{heading(path, front['title'])}\n\n{{.lead}}\n{linked(front['description'])}\n\n"
             cells.append(new_markdown_cell(top if path.stem == "index" else top + ways(path)))
         elif cell.cell_type == "markdown":
             actions = r"^(?=(\[[^]]*\]\([^)]*\)( · |$))+$)"  # a line of nothing but links

@@ -6,10 +6,36 @@ function letFocus() {
       box.tabIndex = 0;
   }
 }
-window.addEventListener("load", () => new ResizeObserver(letFocus).observe(document.querySelector("article")));
-window.addEventListener("resize", letFocus);
 
-// What the search has found may lie in a fold. Sphinx marks it a moment after the page is there.
-window.addEventListener("load", () => setTimeout(() => {
-  for (const found of document.querySelectorAll("details.fold .highlighted")) found.closest("details").open = true;
-}, 100));
+// A table that is wider than the page, as on a phone, becomes a list (site.css): then no column is out of sight.
+function stackTables() {
+  for (const table of document.querySelectorAll(".table-wrapper > table")) {
+    table.classList.remove("stacked");
+    table.classList.toggle("stacked", table.offsetWidth > table.parentElement.clientWidth);
+  }
+}
+for (const table of document.querySelectorAll(".table-wrapper > table")) {
+  const columns = [...table.querySelectorAll("thead th")].map(th => th.textContent);
+  for (const cell of table.querySelectorAll("tbody td")) cell.dataset.column = columns[cell.cellIndex];
+}
+
+let lastWidth = 0; // the article's height changes when tables are stacked: only its width says that they must be looked at again
+function fit() {
+  if (innerWidth !== lastWidth) stackTables();
+  lastWidth = innerWidth;
+  letFocus();
+}
+window.addEventListener("load", () => new ResizeObserver(fit).observe(document.querySelector("article")));
+window.addEventListener("resize", fit);
+
+// The search leads to a fold by its address, and names the words that Sphinx's own script then marks.
+function openFold() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target?.matches("details.fold")) return;
+  target.open = true;
+  target.scrollIntoView();
+}
+window.addEventListener("load", openFold);
+window.addEventListener("hashchange", openFold);
+const words = new URLSearchParams(location.search).getAll("highlight");
+if (words.length) localStorage.setItem("sphinx_highlight_terms", words.join(" "));
