@@ -1,7 +1,7 @@
 """The anchors that `_modidx.py` promises to other nbdev projects: `fit` is at `training.html#fit`.
 
-Sphinx names a definition by its full name. Here it gets the short anchor too, unless a heading has it. What has no definition of
-its own on the page, such as the methods of a callback, is found at its class.
+Sphinx names a definition by its full name. Here it gets the short anchor too, unless a heading has it. What has no definition
+of its own on the page, such as the methods of a callback, is found at its class.
 """
 
 from urllib.parse import urldefrag

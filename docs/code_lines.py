@@ -13,12 +13,13 @@ class LineFormatter(HtmlFormatter):
     @staticmethod
     def as_element(part: tuple[int, str]) -> tuple[int, str]:
         is_code, html = part
-        if not is_code:
+        line = html.rstrip("\n")  # the end of the line stays outside: it is what is copied
+        if not is_code or not line:
             return part
-        text = re.sub(r"<[^>]*>", "", html)
+        text = re.sub(r"<[^>]*>", "", line)
         indent = len(text) - len(text.lstrip(" "))
         style = f' style="--indent: {indent}"' if indent else ""
-        return 1, f'<span class="line"{style}>{html}</span>'
+        return 1, f'<span class="line"{style}>{line}</span>{html[len(line) :]}'
 
 
 def setup(app):

@@ -1,7 +1,7 @@
-"""The search: pagefind, with a record for each section, each fold and each public name, in place of Sphinx's own index of pages.
+"""The search: pagefind, with an entry for each section, each fold and each public name, in place of Sphinx's index of pages.
 
-A result then leads to its section, and a fold to the fold, which site.js opens. Pagefind reads HTML, in which a formula would be
-its LaTeX source; it runs in the browser on the files of `pagefind/` and asks nobody else.
+A result then leads to its section, and one in a fold to the fold, which site.js opens. Formulas are left out: pagefind reads
+HTML, where they are LaTeX. It runs in the browser, on the files in `pagefind/`, and asks nobody else.
 """
 
 import asyncio
@@ -10,10 +10,9 @@ from html import escape
 from pathlib import Path
 from shutil import rmtree
 
+import pages
 from bs4 import BeautifulSoup
 from pagefind.index import PagefindIndex
-
-import pages
 
 not_read = ".headerlink, .viewcode-link, .ways, .copybtn, script, style"
 name_weight = "7"  # of a public name, as pagefind has it for a title
@@ -32,16 +31,17 @@ def article_of(path: Path):
     "The text of a page. The colours of code are taken out first: they are most of what there is to parse."
     html = path.read_text(encoding="utf-8")
     html = re.sub("(?s)(<pre>)(.*?)(</pre>)", lambda match: match[1] + re.sub("<[^>]*>", "", match[2]) + match[3], html)
-    return BeautifulSoup(html, "html.parser").article
+    article = BeautifulSoup(html, "html.parser").article
+    for element in article.select(not_read):
+        element.decompose()
+    for formula in article.select(".math"):
+        formula.replace_with("…")
+    return article
 
 
 def of_page(path: Path) -> list[dict]:
     "The sections of a page and its folds, each without those inside it."
     article = article_of(path)
-    for element in article.select(not_read):
-        element.decompose()
-    for formula in article.select(".math"):
-        formula.replace_with("…")
     for code in article.select("pre"):
         code["data-pagefind-weight"] = code_weight
     page, found = article.h1.get_text(), []

@@ -19,6 +19,10 @@ for (const table of document.querySelectorAll(".table-wrapper > table")) {
   for (const cell of table.querySelectorAll("tbody td")) cell.dataset.column = columns[cell.cellIndex];
 }
 
+// What was printed in columns keeps them, and scrolls where it is too wide; sentences wrap.
+for (const printed of document.querySelectorAll(".cell_output pre"))
+  printed.classList.toggle("columns", /\S {2,}\S/.test(printed.textContent));
+
 let lastWidth = 0; // the article's height changes when tables are stacked: only its width says that they must be looked at again
 function fit() {
   if (innerWidth !== lastWidth) stackTables();
