@@ -20,7 +20,7 @@ from fastcore.docments import docments
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import NBProcessor, Processor
-from nbdev.processors import FilterDefaults, add_fold, add_links, exec_show_docs, insert_warning, mv_exports
+from nbdev.processors import FilterDefaults, add_fold, add_links, exec_show_docs, insert_warning, mv_exports, rm_export
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sphinx.errors import ConfigError
 
@@ -44,8 +44,15 @@ class SourceLast(Processor):
             cells[start - 1 : stop] = [*reversed(cells[start:stop]), cell]
 
 
+def rm_hidden(cell):
+    "Takes out what is for tests and for nbdev. nbdev's own `rm_export` would take out exported code too, which is folded here."
+    if cell.directives_.keys() & {"hide", "default_exp"}:
+        del cell["source"]
+
+
 left_out = insert_warning, exec_show_docs, add_links, add_fold
-processors = [SourceLast if p is mv_exports else p for p in FilterDefaults().base_procs() if p not in left_out]
+in_place_of = {mv_exports: SourceLast, rm_export: rm_hidden}
+processors = [in_place_of.get(p, p) for p in FilterDefaults().base_procs() if p not in left_out]
 directives = {
     *("default_exp", "export", "exporti", "exports", "exec_doc", "hide", "hide_line", "filter_stream", "notest"),  # nbdev's
     *("echo:", "output:", "include:", "eval:", "code-fold:", "code-summary:", "fig-cap:", "fig-alt:"),  # Quarto's
@@ -237,7 +244,7 @@ def check(path: Path, cell) -> None:
     for name in cell.directives_:
         if name not in directives:
             refuse(path, cell, f"the directive {name!r} is not known here; known are {', '.join(sorted(directives))}")
-    shown = not cell.directives_.keys() & {"hide", "export", "exporti"} and option(cell, "include") != "false"
+    shown = "hide" not in cell.directives_ and option(cell, "include") != "false"
     has_picture = any(mime.startswith("image/") for output in cell.outputs for mime in output.get("data", {}))
     if shown and has_picture and not option(cell, "fig-alt"):
         refuse(path, cell, "a picture without a text alternative: add `#| fig-alt: ...`")
@@ -266,6 +273,9 @@ def translated(cell):
         tags.append("hide-cell" if option(cell, "code-summary").startswith("Solution") else "hide-input")
         settings["code_prompt_show"] = option(cell, "code-summary") or "Code"
         settings["code_prompt_hide"] = option(cell, "code-fold")  # fold.py opens the fold if this is `show`
+    if cell.directives_.keys() & {"export", "exporti"}:
+        tags.append("hide-input")
+        settings["code_prompt_show"] = what_it_defines(cell.source)
     if option(cell, "fig-alt"):
         settings["image"] = {"alt": option(cell, "fig-alt")}
     if option(cell, "fig-cap"):
@@ -275,6 +285,15 @@ def translated(cell):
             output.data["text/markdown"] = linked("".join(output.data["text/markdown"]))
     metadata = {"tags": tags, "mystnb": settings}
     return new_code_cell(without_directives(cell.source), outputs=cell.outputs, metadata=metadata, id=cell.id)
+
+
+def what_it_defines(source: str) -> str:
+    "The name of a fold: `Imports`, or the names that a cell defines."
+    statements = ast.parse(source).body
+    if all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in statements):
+        return "Imports"
+    names = [getattr(statement, "name", None) or ast.unparse(statement).partition(" = ")[0] for statement in statements]
+    return f"Code: {', '.join(names)}"
 
 
 def defined_below(cells: list, cell, name: str) -> bool:

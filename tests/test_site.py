@@ -185,7 +185,7 @@ def test_page_shows_what_the_notebook_shows(pages, notebook):
                 assert plain(re.sub(r"[`*]", "", heading)).replace("'", "’") in text.replace("'", "’"), heading
             continue
         source = plain("\n".join(line for line in cell.source.split("\n") if not line.startswith("#|")))
-        if re.search(r"^#\| (hide$|export$|exporti|default_exp|include: false)", cell.source, re.M):
+        if re.search(r"^#\| (hide$|default_exp|include: false)", cell.source, re.M):
             hidden += 1
             assert len(source) < 40 or source not in text, cell.source
             continue
