@@ -24,19 +24,22 @@ from torch import Tensor
 
 # %% ../nbs/00_data.ipynb #38c98ef3
 def show_image(
-    image: Tensor | np.ndarray, # grey levels, `[side, side]` or flat `[side * side]`; light is large
+    image: Tensor | np.ndarray, # grey levels `[side, side]` or `[side * side]`; light is large
     ax=None, # matplotlib axes to draw on; `None` makes a new figure
     title: str | None = None, # text above the picture
     cmap: str = 'gray', # matplotlib colour map
     **kwargs: Any, # passed on to `Axes.imshow`
 ): # the matplotlib axes
-    "Draw one square picture. Returns the axes; raises `ValueError` if the numbers cannot form a square."
+    """Draw one square picture.
+
+    Returns the axes; raises `ValueError` if the numbers cannot form a square."""
     import matplotlib.pyplot as plt
 
     pixels = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
     if pixels.ndim == 1:
         side = math.isqrt(pixels.size)
-        if side * side != pixels.size: raise ValueError(f'image has {pixels.size} numbers: no square, as 784 = 28 * 28 is')
+        if side * side != pixels.size:
+            raise ValueError(f'image has {pixels.size} numbers: no square, as 784 = 28 * 28 is')
         pixels = pixels.reshape(side, side)
     if ax is None: ax = plt.figure(figsize=(2, 2)).subplots()
     ax.imshow(pixels, cmap=cmap, **kwargs)
@@ -52,57 +55,76 @@ def show_images(
     size: float = 0.7, # width of a picture in inches
     **kwargs: Any, # passed on to `show_image`
 ): # the matplotlib figure
-    "Draw pictures in a grid. Returns the figure; raises `ValueError` if there are none or the titles do not match."
+    """Draw pictures in a grid.
+
+    Returns the figure; raises `ValueError` if there are none or the titles do not match."""
     import matplotlib.pyplot as plt
 
     if not len(images): raise ValueError('images is empty: there is nothing to show')
-    if titles is not None and len(titles) != len(images): raise ValueError(f'{len(images)} images but {len(titles)} titles')
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f'{len(images)} images but {len(titles)} titles')
     ncols = min(ncols, len(images))
     nrows = math.ceil(len(images) / ncols)
     height = size if titles is None else size + 0.2
     fig = plt.figure(figsize=(ncols * size, nrows * height))
     for i, image in enumerate(images):
-        show_image(image, fig.add_subplot(nrows, ncols, i + 1), None if titles is None else titles[i], **kwargs)
+        ax = fig.add_subplot(nrows, ncols, i + 1)
+        show_image(image, ax, None if titles is None else titles[i], **kwargs)
     return fig
 
 # %% ../nbs/00_data.ipynb #681b4efc
-_idx_types = {0x08: 'u1', 0x09: 'i1', 0x0B: '>i2', 0x0C: '>i4', 0x0D: '>f4', 0x0E: '>f8'} # `>`: the large end first
+# `>`: the large end first
+_idx_types = {0x08: 'u1', 0x09: 'i1', 0x0B: '>i2', 0x0C: '>i4', 0x0D: '>f4', 0x0E: '>f8'}
 
 def read_idx(
     data: bytes, # the file's bytes, not compressed
 ) -> np.ndarray: # of the type and the shape that the header names
-    "The array in an IDX file (LeCun et al., the MNIST page). Raises `ValueError` if the bytes are no such file."
-    if len(data) < 4 or data[:2] != b'\0\0' or data[2] not in _idx_types or len(data) < 4 * (1 + data[3]):
-        raise ValueError('not an IDX file: it should begin with 00 00, a code for the type (08, 09, 0b, 0c, 0d or 0e), '
-                         'the number of its dimensions and their sizes')
+    """The array in an IDX file (LeCun et al., the MNIST page).
+
+    Raises `ValueError` if the bytes are no such file."""
+    is_idx = len(data) >= 4 and data[:2] == b'\0\0' and data[2] in _idx_types
+    if not is_idx or len(data) < 4 * (1 + data[3]):
+        raise ValueError('not an IDX file: it should begin with 00 00, a code for the type '
+                         '(08, 09, 0b, 0c, 0d or 0e), the number of its dimensions '
+                         'and their sizes')
     dtype, ndim = np.dtype(_idx_types[data[2]]), data[3]
     shape = tuple(np.frombuffer(data, '>u4', count=ndim, offset=4).tolist())
     start, expected = 4 + 4 * ndim, math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
-        raise ValueError(f'its header promises {expected} bytes for shape {shape}, but {len(data) - start} follow')
+        raise ValueError(f'its header promises {expected} bytes for shape {shape}, '
+                         f'but {len(data) - start} follow')
     stored = np.frombuffer(data, dtype, offset=start).reshape(shape)
-    return stored.astype(dtype.newbyteorder('=')) # in the order of bytes that this machine computes with
+    return stored.astype(dtype.newbyteorder('=')) # in this machine's byte order
 
 # %% ../nbs/00_data.ipynb #737f1b59
 class _RefusedPickle(pickle.UnpicklingError):
     "A pickle asked for something that is not part of a NumPy array."
 
-# `_reconstruct` and `_frombuffer` have moved between NumPy's modules, so we ask an array for them.
-_array_builders = {'ndarray': np.ndarray, 'dtype': np.dtype,
-                   '_reconstruct': np.empty(0).__reduce__()[0], '_frombuffer': np.empty(0).__reduce_ex__(5)[0]}
+# `_reconstruct` and `_frombuffer` have moved between NumPy's modules: we ask an array for them.
+_array_builders = {
+    'ndarray': np.ndarray,
+    'dtype': np.dtype,
+    '_reconstruct': np.empty(0).__reduce__()[0],
+    '_frombuffer': np.empty(0).__reduce_ex__(5)[0],
+}
 
 # %% ../nbs/00_data.ipynb #32ba5be6
 class ArrayUnpickler(pickle.Unpickler):
-    "An unpickler that builds NumPy arrays and plain containers. Raises `pickle.UnpicklingError` for anything else."
+    """An unpickler that builds NumPy arrays and plain containers.
+
+    Raises `pickle.UnpicklingError` for anything else."""
     def find_class(self, module: str, name: str) -> Any:
-        if module.split('.')[0] == 'numpy' and name in _array_builders: return _array_builders[name]
-        if (module, name) == ('_codecs', 'encode'): return str.encode # how Python 3 writes bytes in old protocols
-        raise _RefusedPickle(f'this pickle asks for {module}.{name}, and only NumPy arrays are allowed; nothing was run. '
-                             'A pickle can run any code: do not load it unless you trust where it comes from')
+        if module.split('.')[0] == 'numpy' and name in _array_builders:
+            return _array_builders[name]
+        # Python 3 writes bytes in this way in old protocols.
+        if (module, name) == ('_codecs', 'encode'): return str.encode
+        raise _RefusedPickle(f'this pickle asks for {module}.{name}, and only NumPy arrays are '
+                             'allowed; nothing was run. A pickle can run any code: do not load '
+                             'it unless you trust where it comes from')
 
 # %% ../nbs/00_data.ipynb #be224289
 class Split(NamedTuple):
-    "One part of the data set: pictures `x`, float32 `[N, 784]` in `[0, 1]`, and labels `y`, int64 `[N]`."
+    "A part of the data: pictures `x`, float32 `[N, 784]` in `[0, 1]`, labels `y`, int64 `[N]`."
     x: Tensor
     y: Tensor
 
@@ -113,22 +135,27 @@ class MNIST(NamedTuple):
     test: Split
 
 # %% ../nbs/00_data.ipynb #b3cb7d3b
-_most_bytes = 2**30 # in one file, decompressed: a hostile one may have no end. EMNIST's largest has 0.55 GB
+# In one file, decompressed: a hostile one may have no end. EMNIST's largest has 0.55 GB.
+_most_bytes = 2**30
 
 def _read_npy(data: bytes) -> np.ndarray:
     stream = io.BytesIO(data)
-    is_first_version = np.lib.format.read_magic(stream) == (1, 0)
-    read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(stream)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0): shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else: shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
     expected, follow = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
-    if expected != follow and not dtype.hasobject: # before NumPy takes as much memory as the header says
-        raise ValueError(f'its header promises {expected} bytes for shape {shape}, but {follow} follow')
+    # Checked before NumPy takes as much memory as the header says.
+    if expected != follow and not dtype.hasobject:
+        raise ValueError(f'its header promises {expected} bytes for shape {shape}, '
+                         f'but {follow} follow')
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 def _read_npz(data: bytes) -> np.ndarray | dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(member.file_size for member in archive.infolist())
-        if size > _most_bytes: raise ValueError(f'it would take {size:,} bytes, and at most {_most_bytes:,} are read')
+        if size > _most_bytes:
+            raise ValueError(f'it would take {size:,} bytes, '
+                             f'and at most {_most_bytes:,} are read')
         names = [name for name in archive.namelist() if name.endswith('.npy')]
         arrays = {name.removesuffix('.npy'): _read_npy(archive.read(name)) for name in names}
     return arrays.popitem()[1] if len(arrays) == 1 else arrays
@@ -136,10 +163,13 @@ def _read_npz(data: bytes) -> np.ndarray | dict[str, Any]:
 def _read_pickle(data: bytes) -> dict[str, Any]:
     arrays = ArrayUnpickler(io.BytesIO(data), encoding='latin-1').load()
     if not isinstance(arrays, dict): # the classic file: three pairs
-        arrays = {f'{kind}_{part}': array for part, pair in zip(MNIST._fields, arrays) for kind, array in zip('xy', pair)}
+        arrays = {f'{kind}_{part}': array
+                  for part, pair in zip(MNIST._fields, arrays)
+                  for kind, array in zip('xy', pair)}
     for name, array in arrays.items():
         size = getattr(array, 'nbytes', 0)
-        if size > len(data): raise ValueError(f'{name} claims {size:,} bytes in a file of {len(data):,}')
+        if size > len(data):
+            raise ValueError(f'{name} claims {size:,} bytes in a file of {len(data):,}')
     return arrays
 
 # %% ../nbs/00_data.ipynb #57325192
@@ -152,29 +182,35 @@ _readers = {
 }
 
 def _read_file(path: Path) -> dict[str, Any]:
-    "The arrays in one file; none if it begins like no format known here. An array alone goes by the name of the file."
+    """The arrays in one file; none if it begins like no format known here.
+
+    An array alone goes by the name of the file."""
     with path.open('rb') as file:
         is_compressed = file.read(2) == b'\x1f\x8b'
         file.seek(0)
         stream = gzip.open(file) if is_compressed else file
         start = stream.read(8)
-        reader = next((reader for magic, reader in _readers.items() if start.startswith(magic)), None)
+        fitting = (reader for magic, reader in _readers.items() if start.startswith(magic))
+        reader = next(fitting, None)
         if reader is None: return {}
         data = bytearray(start)
         while chunk := stream.read(2**20):
             data += chunk
-            if len(data) > _most_bytes: raise ValueError(f'it has more than {_most_bytes:,} bytes, decompressed')
+            if len(data) > _most_bytes:
+                raise ValueError(f'it has more than {_most_bytes:,} bytes, decompressed')
     found = reader(data)
     if isinstance(found, dict): return found
     return {path.name: _as_mnist(found, path.name) if reader is read_idx else found}
 
 # %% ../nbs/00_data.ipynb #8043551b
 def _as_mnist(array: np.ndarray, name: str) -> np.ndarray:
-    "The array of an IDX file as MNIST would have it: of QMNIST's labels `[N, 8]` only the class, EMNIST's pictures upright."
+    """The array of an IDX file as MNIST would have it.
+
+    Of QMNIST's labels `[N, 8]` it is only the class; EMNIST's pictures are turned upright."""
     if array.ndim == 2 and array.shape[1] == 8: return array[:, 0]
     if array.ndim == 3 and name.lower().startswith('emnist-'):
-        warnings.warn("EMNIST's IDX files hold pictures with rows and columns exchanged: those in files named emnist-... were "
-                      'turned upright', stacklevel=2)
+        warnings.warn("EMNIST's IDX files hold pictures with rows and columns exchanged: those "
+                      'in files named emnist-... were turned upright', stacklevel=2)
         return array.swapaxes(1, 2)
     return array
 
@@ -197,11 +233,15 @@ def _role(name: str, array: Any) -> str | None:
 
 # %% ../nbs/00_data.ipynb #fd24c29d
 def _read_files(paths: Iterable[Path]) -> tuple[dict[str, Any], dict[Path, str | Exception]]:
-    "The arrays in some files, by their roles, and a note on each file. Raises `ValueError` if two could have one role."
+    """The arrays in some files, by their roles, and a note on each file.
+
+    Raises `ValueError` if two could have one role."""
     arrays, sources, notes = {}, {}, {}
     for path in paths:
         notes[path] = f'{path.stat().st_size:,} bytes'
-        try: found = [(name, array, _role(str(name), array)) for name, array in _read_file(path).items()]
+        try:
+            found = [(name, array, _role(str(name), array))
+                     for name, array in _read_file(path).items()]
         except PermissionError: raise
         except Exception as error: # a damaged file can make its reader fail in any way
             notes[path] = error
@@ -209,14 +249,17 @@ def _read_files(paths: Iterable[Path]) -> tuple[dict[str, Any], dict[Path, str |
         for name, array, role in found:
             notes[path] += f', {"shape" if name == path.name else name} {np.shape(array)}'
             if role is None: continue
-            if role in arrays and not np.array_equal(arrays[role], array): # equal: a file twice, gzipped and not
-                raise ValueError(f'{sources[role]} and {path} differ, and both could be {role}: more than one data set? '
-                                 f"Give the path of one file, or of some, as in load_mnist('{path.parent}/emnist-digits-*')")
+            # Equal arrays are one file that lies there twice, gzipped and not.
+            if role in arrays and not np.array_equal(arrays[role], array):
+                raise ValueError(f'{sources[role]} and {path} differ, and both could be '
+                                 f'{role}: more than one data set? Give the path of one file, '
+                                 'or of some, as in '
+                                 f"load_mnist('{path.parent}/emnist-digits-*')")
             arrays[role], sources[role] = array, path
     return arrays, notes
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[Path, str | Exception]]:
-    "The same for a folder, or for the one folder `raw` in or below it: torchvision puts its files there."
+    "The same for a folder, or for the one `raw` in or below it: torchvision puts files there."
     data_sets, notes = {}, {}
     for place in (folder, folder / 'raw', *sorted(folder.glob('*/raw'))):
         if not place.is_dir(): continue
@@ -226,31 +269,37 @@ def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[Path, str | Excepti
         notes.update(file_notes)
         if arrays: data_sets[place] = arrays
     if len(data_sets) > 1:
-        raise ValueError(f'{folder} has data in {" and in ".join(map(str, data_sets))}: give the path of one of them')
+        raise ValueError(f'{folder} has data in {" and in ".join(map(str, data_sets))}: '
+                         'give the path of one of them')
     return next(iter(data_sets.values()), {}), notes
 
+# %% ../nbs/00_data.ipynb #bb58e73b
 def _describe(path: Path, notes: Mapping[Path, str | Exception]) -> str:
     "What lies at a path, in words."
     folder = path if path.is_dir() else path.parent
     entries = []
     for entry, note in notes.items():
         if isinstance(note, Exception):
-            note = f'{entry.stat().st_size:,} bytes, cut short, damaged or not a data set: {str(note) or type(note).__name__}'
+            note = (f'{entry.stat().st_size:,} bytes, cut short, damaged or not a data set: '
+                    f'{str(note) or type(note).__name__}')
         if len(note) > 200: note = note[:200] + '...'
         entries.append(f'{entry.relative_to(folder)} ({note})')
     if len(entries) > 12: entries[12:] = [f'and {len(entries) - 12} more']
     return ', '.join(entries) or 'nothing'
 
 def _check_labels(y: np.ndarray, part: str, labels: range) -> None:
-    "Raise `ValueError` for a label outside `labels`, with a word on labels that may be meant, such as letters."
+    "Raise `ValueError` for a label outside `labels`, and name those that may be meant."
     wrong = np.flatnonzero((y < labels.start) | (y >= labels.stop))
     if not len(wrong): return
-    message = f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, outside {labels.start} to {labels.stop - 1}'
+    message = (f'y_{part} has the label {y[wrong[0]]} at position {wrong[0]}, '
+               f'outside {labels.start} to {labels.stop - 1}')
     first, last = int(y.min()), int(y.max())
     if first >= 0:
-        message += (f'. Its labels are {len(np.unique(y))} classes from {first} to {last}. If that is right, read them with '
-                    f'load_mnist(path, labels=range({first}, {last + 1})), which numbers them from 0, for a Dataset and a '
-                    f'model with as many outputs, as MLP(784, 50, {last - first + 1})')
+        message += (f'. Its labels are {len(np.unique(y))} classes from {first} to {last}. '
+                    'If that is right, read them with '
+                    f'load_mnist(path, labels=range({first}, {last + 1})), which numbers them '
+                    'from 0, for a Dataset and a model with as many outputs, '
+                    f'as MLP(784, 50, {last - first + 1})')
     raise ValueError(message)
 
 # %% ../nbs/00_data.ipynb #5856e403
@@ -258,57 +307,76 @@ def _split(arrays: Mapping[str, Any], part: str, labels: range) -> Split:
     "The checked `part` of `arrays`."
     x, y = (np.asarray(arrays[f'{kind}_{part}']) for kind in 'xy')
     if x.shape[1:] not in ((28, 28), (784,)) or y.shape != x.shape[:1] or not len(y):
-        raise ValueError(f'x_{part} has shape {x.shape} and y_{part} {y.shape}, and not (N, 28, 28) or (N, 784) and (N,)')
-    if y.dtype.kind not in 'iu': raise ValueError(f'y_{part} holds {y.dtype} and not whole numbers')
+        raise ValueError(f'x_{part} has shape {x.shape} and y_{part} {y.shape}, '
+                         'and not (N, 28, 28) or (N, 784) and (N,)')
+    if y.dtype.kind not in 'iu':
+        raise ValueError(f'y_{part} holds {y.dtype} and not whole numbers')
     _check_labels(y, part, labels)
     pixels = torch.from_numpy(x.reshape(-1, 784).astype(np.float32))
     if x.dtype == np.uint8: pixels /= 256
     low, high = pixels.aminmax()
     if not 0 <= low <= high <= 1: # also refuses nan
-        raise ValueError(f'x_{part} holds {x.dtype} from {low:g} to {high:g}, and not uint8 or numbers from 0 to 1')
+        raise ValueError(f'x_{part} holds {x.dtype} from {low:g} to {high:g}, '
+                         'and not uint8 or numbers from 0 to 1')
     return Split(pixels, torch.from_numpy(y.astype(np.int64)) - labels.start)
 
 # %% ../nbs/00_data.ipynb #78ab6e21
 def _read_data_set(path: Path) -> dict[str, Any]:
-    "The arrays of a whole data set, by their roles. Raises `ValueError` saying what lies there if it is not whole."
-    if path.is_dir(): arrays, notes = _read_folder(path)
-    elif '*' in path.name: arrays, notes = _read_files(sorted(filter(Path.is_file, path.parent.glob(path.name))) or [path])
-    else: arrays, notes = _read_files([path])
+    """The arrays of a whole data set, by their roles.
+
+    Raises `ValueError` saying what lies there if it is not whole."""
+    if path.is_dir():
+        arrays, notes = _read_folder(path)
+    elif '*' in path.name:
+        paths = sorted(filter(Path.is_file, path.parent.glob(path.name)))
+        arrays, notes = _read_files(paths or [path])
+    else:
+        arrays, notes = _read_files([path])
     if isinstance(notes.get(path), _RefusedPickle): raise notes[path]
     needed = set(_roles)
     if not arrays.keys() & {'x_valid', 'y_valid'}: needed -= {'x_valid', 'y_valid'}
     missing = sorted(needed - arrays.keys())
     if missing:
         start = f' It begins with {path.read_bytes()[:24]!r}.' if path.is_file() else ''
-        raise ValueError(f'{path} is not a whole data set: {", ".join(missing)} not found in {_describe(path, notes)}.{start} '
-                         'Expected the files of MNIST, Fashion-MNIST, KMNIST, QMNIST or EMNIST in one folder, as IDX, .npz or '
-                         '.npy, with train, test or t10k in their names; or a Keras mnist.npz, or a classic mnist.pkl.gz')
+        raise ValueError(f'{path} is not a whole data set: {", ".join(missing)} not found in '
+                         f'{_describe(path, notes)}.{start} Expected the files of MNIST, '
+                         'Fashion-MNIST, KMNIST, QMNIST or EMNIST in one folder, as IDX, .npz '
+                         'or .npy, with train, test or t10k in their names; or a Keras '
+                         'mnist.npz, or a classic mnist.pkl.gz')
     return arrays
 
 def _hold_out(train: Split) -> tuple[Split, Split]:
     "The training part without its last sixth, and that sixth, for validation."
     n_valid = len(train.y) // 6
-    if not n_valid: raise ValueError(f'it has {len(train.y)} training pictures, too few to keep a sixth for validation')
-    return Split(train.x[:-n_valid], train.y[:-n_valid]), Split(train.x[-n_valid:], train.y[-n_valid:])
+    if not n_valid:
+        raise ValueError(f'it has {len(train.y)} training pictures, '
+                         'too few to keep a sixth for validation')
+    return (Split(train.x[:-n_valid], train.y[:-n_valid]),
+            Split(train.x[-n_valid:], train.y[-n_valid:]))
 
 # %% ../nbs/00_data.ipynb #55709627
 def load_mnist(
-    path: str | Path | None = None, # a file, a folder, or `FOLDER/emnist-digits-*` for some of its files; `None`: the package's
+    path: str | Path | None = None, # a file, a folder or a pattern; `None`: the package's own
     labels: range = range(10), # the labels that the files may hold; the first becomes class 0
 ) -> MNIST: # three `Split`s: `train`, `valid`, `test`
-    """The MNIST digits (Y. LeCun and C. Cortes, CC BY-SA 3.0), or any data set of the same form.
+    """The MNIST digits (Y. LeCun and C. Cortes, CC BY-SA 3.0), or any data set of that form.
 
-    Reads MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST as IDX, `.npy` or `.npz` files in a folder, Keras's `mnist.npz` and
-    the classic pickle. Where the files have no validation set, it is the last sixth of the training pictures: 10,000 of MNIST's
-    60,000, as in the classic pickle. Raises `ValueError` for files that are damaged, incomplete or of another form, and
+    Reads MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST as IDX, `.npy` or `.npz` files in a
+    folder, Keras's `mnist.npz` and the classic pickle; a pattern, as `FOLDER/emnist-digits-*`,
+    picks some of a folder's files. Where the files have no validation set, it is the last sixth
+    of the training pictures: 10,000 of MNIST's 60,000, as in the classic pickle. Raises
+    `ValueError` for files that are damaged, incomplete or of another form, and
     `pickle.UnpicklingError` for a pickle that asks for anything but arrays."""
     if not isinstance(labels, range) or labels.step != 1 or not labels:
-        raise ValueError(f'labels is {labels!r}, and not a range of whole numbers one apart, as range(1, 27)')
+        raise ValueError(f'labels is {labels!r}, and not a range of whole numbers one apart, '
+                         'as range(1, 27)')
     if path is None: path = str(files('minibatch_mlp') / 'assets' / 'mnist.npz')
     path = Path(os.path.expanduser(path))
     arrays = _read_data_set(path)
     try:
-        parts = {part: _split(arrays, part, labels) for part in MNIST._fields if f'x_{part}' in arrays}
+        parts = {part: _split(arrays, part, labels)
+                 for part in MNIST._fields if f'x_{part}' in arrays}
         if 'valid' not in parts: parts['train'], parts['valid'] = _hold_out(parts['train'])
-    except Exception as error: raise ValueError(f'{path}: {str(error) or type(error).__name__}') from error
+    except Exception as error:
+        raise ValueError(f'{path}: {str(error) or type(error).__name__}') from error
     return MNIST(**parts)
