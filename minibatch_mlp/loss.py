@@ -15,10 +15,10 @@ def logsumexp(
 ) -> Tensor: # `[...]`
     """The logarithm of the sum of exponentials over the last dimension, without overflow.
 
-    Returns $m + \\log \\sum_j e^{z_j - m}$ with $m = \\max_j z_j$ (Blanchard, Higham and Higham 2021, "Accurately
-    computing the log-sum-exp and softmax functions")."""
+    Returns $m + \\log \\sum_j e^{z_j - m}$ with $m = \\max_j z_j$ (Blanchard, Higham and Higham
+    2021, "Accurately computing the log-sum-exp and softmax functions")."""
     limits = torch.finfo(z.dtype)
-    # An infinite maximum would give `inf - inf`; and the maximum cancels, so it needs no gradient.
+    # An infinite maximum would give `inf - inf`. The maximum cancels, so it needs no gradient.
     m = z.detach().amax(dim=-1, keepdim=True).clamp(limits.min, limits.max)
     return (m + (z - m).exp().sum(dim=-1, keepdim=True).log()).squeeze(-1)
 
@@ -26,30 +26,35 @@ def logsumexp(
 def log_softmax(
     z: Tensor, # scores `[..., C]`
 ) -> Tensor: # log-probabilities `[..., C]`, none above 0
-    """The logarithm of softmax over the last dimension (Goodfellow et al. 2016, 4.1), without overflow or cancellation.
+    """The logarithm of softmax over the last dimension, without overflow or cancellation.
 
-    Returns $s_i - \\log \\sum_j e^{s_j}$ with $s = z - \\max_j z_j$. A row that has `inf`, or only `-inf`, gives `nan`."""
-    shifted = z - z.detach().amax(dim=-1, keepdim=True) # the maximum cancels, so it needs no gradient
+    Returns $s_i - \\log \\sum_j e^{s_j}$ with $s = z - \\max_j z_j$ (Goodfellow et al. 2016,
+    4.1). A row that has `inf`, or only `-inf`, gives `nan`."""
+    shifted = z - z.detach().amax(dim=-1, keepdim=True) # it cancels, so it needs no gradient
     return shifted - shifted.exp().sum(dim=-1, keepdim=True).log()
 
 # %% ../nbs/01_loss.ipynb #552f65da
 def _check_batch(scores: Tensor, labels: Tensor) -> None:
-    if scores.ndim != 2 or labels.ndim != 1 or scores.shape[0] != labels.shape[0] or scores.numel() == 0:
-        raise ValueError(f'expected scores [N, C] and labels [N], N and C at least 1, and not {list(scores.shape)} and '
-                         f'{list(labels.shape)} (one-hot labels? use target.argmax(dim=1))')
+    agree = scores.ndim == 2 and labels.ndim == 1 and scores.shape[0] == labels.shape[0]
+    if not agree or scores.numel() == 0:
+        raise ValueError('expected scores [N, C] and labels [N], N and C at least 1, and not '
+                         f'{list(scores.shape)} and {list(labels.shape)} '
+                         '(one-hot labels? use target.argmax(dim=1))')
 
 def _check_labels(labels: Tensor, n_classes: int) -> None:
     if labels.dtype != torch.int64:
-        raise ValueError(f'label {labels[0].item()} at position 0 is of type {labels.dtype}, not an int64 from 0 to '
-                         f'{n_classes - 1}: write target.long()')
+        raise ValueError(f'label {labels[0].item()} at position 0 is of type {labels.dtype}, '
+                         f'not an int64 from 0 to {n_classes - 1}: write target.long()')
     outside = ((labels < 0) | (labels >= n_classes)).nonzero()
     if len(outside):
         first = outside[0].item()
-        raise ValueError(f'label {labels[first].item()} at position {first} is outside 0 to {n_classes - 1}') from None
+        raise ValueError(f'label {labels[first].item()} at position {first} is outside '
+                         f'0 to {n_classes - 1}') from None
 
 def _picked(rows: Tensor, labels: Tensor) -> Tensor:
     "`rows[i, labels[i]]` for each row `i`, `[N, 1]`."
-    # `gather` would take an int32, which `F.cross_entropy` refuses. On a GPU, a wrong index spoils all work that follows.
+    # `gather` would take an int32, which `F.cross_entropy` refuses. On a GPU, a wrong index
+    # spoils all work that follows.
     if labels.dtype != torch.int64 or not labels.is_cpu: _check_labels(labels, rows.shape[1])
     try: return rows.gather(1, labels.unsqueeze(1))
     except (RuntimeError, IndexError): # how PyTorch refuses a label
@@ -61,15 +66,16 @@ def nll(
     input: Tensor, # log-probabilities `[N, C]`
     target: Tensor, # labels, int64 `[N]`, in `0..C-1`
 ) -> Tensor: # scalar
-    """The negative log-likelihood: the mean over the batch of `-input[i, target[i]]` (Bishop 2006, 4.3.4).
+    """The negative log-likelihood (Bishop 2006, 4.3.4): the mean of `-input[i, target[i]]` over `i`.
 
-    Raises `ValueError` for labels out of range or of another type, shapes that disagree, an empty batch, and inputs above 0,
-    which cannot be log-probabilities."""
+    Raises `ValueError` for labels out of range or of another type, shapes that disagree, an
+    empty batch, and inputs above 0, which cannot be log-probabilities."""
     _check_batch(input, target)
     largest = input.detach().max().item()
     if largest > 1e-4: # rounding may leave a probability just above 1
-        raise ValueError(f'input has the value {largest:.3g}, but a log-probability is at most 0: apply log_softmax first, '
-                         'or call cross_entropy, which takes scores')
+        raise ValueError(f'input has the value {largest:.3g}, but a log-probability is at most '
+                         '0: apply log_softmax first, or call cross_entropy, '
+                         'which takes scores')
     return -_picked(input, target).mean()
 
 # %% ../nbs/01_loss.ipynb #2d86022d
@@ -77,9 +83,10 @@ def cross_entropy(
     input: Tensor, # scores `[N, C]`
     target: Tensor, # labels, int64 `[N]`, in `0..C-1`
 ) -> Tensor: # scalar
-    """The cross-entropy between scores and labels: `nll(log_softmax(input), target)` (Bishop 2006, 4.3.4).
+    """The cross-entropy of scores (Bishop 2006, 4.3.4): `nll(log_softmax(input), target)`.
 
-    Raises `ValueError` for labels out of range or of another type, shapes that disagree and an empty batch."""
+    Raises `ValueError` for labels out of range or of another type, shapes that disagree and an
+    empty batch."""
     _check_batch(input, target)
     shifted = input - input.detach().amax(dim=1, keepdim=True)
     log_sum = shifted.exp().sum(dim=1, keepdim=True).log()
