@@ -66,10 +66,11 @@ def nll(
     input: Tensor, # log-probabilities `[N, C]`
     target: Tensor, # labels, int64 `[N]`, in `0..C-1`
 ) -> Tensor: # scalar
-    """The negative log-likelihood (Bishop 2006, 4.3.4): the mean of `-input[i, target[i]]` over `i`.
+    """The negative log-likelihood: the mean over the batch of `-input[i, target[i]]`.
 
-    Raises `ValueError` for labels out of range or of another type, shapes that disagree, an
-    empty batch, and inputs above 0, which cannot be log-probabilities."""
+    See Bishop 2006, 4.3.4. Raises `ValueError` for labels out of range or of another type,
+    shapes that disagree, an empty batch, and inputs above 0, which cannot be
+    log-probabilities."""
     _check_batch(input, target)
     largest = input.detach().max().item()
     if largest > 1e-4: # rounding may leave a probability just above 1
@@ -83,10 +84,10 @@ def cross_entropy(
     input: Tensor, # scores `[N, C]`
     target: Tensor, # labels, int64 `[N]`, in `0..C-1`
 ) -> Tensor: # scalar
-    """The cross-entropy of scores (Bishop 2006, 4.3.4): `nll(log_softmax(input), target)`.
+    """The cross-entropy between scores and labels: `nll(log_softmax(input), target)`.
 
-    Raises `ValueError` for labels out of range or of another type, shapes that disagree and an
-    empty batch."""
+    See Bishop 2006, 4.3.4. Raises `ValueError` for labels out of range or of another type,
+    shapes that disagree and an empty batch."""
     _check_batch(input, target)
     shifted = input - input.detach().amax(dim=1, keepdim=True)
     log_sum = shifted.exp().sum(dim=1, keepdim=True).log()

@@ -18,64 +18,82 @@ from torch import Tensor
 
 # %% ../nbs/05_optim.ipynb #9f9f25dc
 def _check_parameters(params: list, known: list[Tensor]) -> None:
-    "Raises `TypeError` or `ValueError` if one of `params` cannot be trained, or is there twice. `known` are those before them."
+    """Raises `TypeError` or `ValueError` if one of `params` cannot be trained, or is there
+    twice. `known` are those before them."""
     seen = {id(p) for p in known}
     for i, p in enumerate(params, start=len(known)):
-        if not isinstance(p, Tensor): raise TypeError(f'parameter {i} in params is a {type(p).__name__} and not a tensor')
-        if not p.is_floating_point(): raise TypeError(f'parameter {i} in params holds {p.dtype}, where floats are needed')
-        if not p.is_leaf: raise ValueError(f'parameter {i} in params is no leaf: it was computed, and gets no gradient')
-        if id(p) in seen: raise ValueError(f'parameter {i} in params is given twice, and would be stepped twice')
+        if not isinstance(p, Tensor):
+            raise TypeError(f'parameter {i} in params is a {type(p).__name__} and not a tensor')
+        if not p.is_floating_point():
+            raise TypeError(f'parameter {i} in params holds {p.dtype}, where floats are needed')
+        if not p.is_leaf:
+            raise ValueError(f'parameter {i} in params is no leaf: it was computed, '
+                             'and gets no gradient')
+        if id(p) in seen:
+            raise ValueError(f'parameter {i} in params is given twice, '
+                             'and would be stepped twice')
         seen.add(id(p))
 
 def _not_negative(name: str, value: float) -> float:
-    "The value of a setting as a float. Raises `ValueError` if it is below 0 or not finite, or no number."
+    "A setting as a float. Raises `ValueError` if it is below 0 or not finite, or no number."
     if not (isinstance(value, Real) and 0 <= value < math.inf):
-        raise ValueError(f'{name} is {value!r}: it must be a number that is finite and not negative')
+        raise ValueError(f'{name} is {value!r}: '
+                         'it must be a number that is finite and not negative')
     return float(value)
 
 # %% ../nbs/05_optim.ipynb #73305f7b
 class ParameterGroups:
-    "Parameters in groups, each with settings of its own, and `state`, a dictionary for each parameter."
+    "Parameters in groups, each with its own settings, and `state`, a dict for each parameter."
 
     def __init__(
         self,
         params: Iterable, # tensors, or dicts with 'params' and settings of their own
         defaults: dict, # the settings of groups that say nothing else
     ):
-        "Raises `TypeError` or `ValueError` as `add_param_group` does, and if `params` is empty."
-        if isinstance(params, Tensor | dict | set): raise TypeError(f'params is a {type(params).__name__}: give a list of them')
+        "Raises `TypeError` or `ValueError` as `add_param_group` does, or if `params` is empty."
+        if isinstance(params, Tensor | dict | set):
+            raise TypeError(f'params is a {type(params).__name__}: give a list of them')
         groups = list(params)
         if not groups or not isinstance(groups[0], dict): groups = [{'params': groups}]
         self.defaults, self.param_groups, self.state = defaults, [], defaultdict(dict)
         for group in groups: self.add_param_group(group)
         if not self._parameters():
-            raise ValueError('params is empty: model.parameters() finds no layers in a list, and can be used once')
+            raise ValueError('params is empty: model.parameters() finds no layers in a list, '
+                             'and can be used once')
 
     def add_param_group(
         self,
-        group: dict, # 'params' is a tensor or a list of them; the rest are settings that differ from the defaults
+        group: dict, # 'params' (a tensor or a list) and settings other than the defaults
     ) -> None:
-        """Train these parameters as well, from the next step on. Raises `TypeError` or `ValueError` for parameters other than
-        distinct leaf tensors, and for settings that are unknown or impossible; no group is then added."""
+        """Train these parameters as well, from the next step on.
+
+        Raises `TypeError` or `ValueError` for parameters other than distinct leaf tensors, and
+        for settings that are unknown or impossible; no group is then added."""
         number = len(self.param_groups)
-        if not isinstance(group, dict) or 'params' not in group: raise TypeError(f"group {number} is not a dict with 'params'")
-        if isinstance(group['params'], set): raise TypeError(f'params of group {number} is a set: give a list of them')
+        if not isinstance(group, dict) or 'params' not in group:
+            raise TypeError(f"group {number} is not a dict with 'params'")
+        if isinstance(group['params'], set):
+            raise TypeError(f'params of group {number} is a set: give a list of them')
         unknown = group.keys() - {'params', *self.defaults}
         if unknown: raise ValueError(f'group {number} has unknown settings {unknown}')
-        params = [group['params']] if isinstance(group['params'], Tensor) else list(group['params'])
+        params = group['params']
+        params = [params] if isinstance(params, Tensor) else list(params)
         _check_parameters(params, self._parameters())
         settings = {name: group.get(name, default) for name, default in self.defaults.items()}
         self.param_groups.append({**self.check_settings(settings), 'params': params})
 
     def check_settings(self, settings: dict) -> dict:
-        "The settings as plain numbers. Raises `ValueError` for one that no step can be made with."
+        "The settings as numbers. Raises `ValueError` for one that no step can be made with."
         return {name: _not_negative(name, value) for name, value in settings.items()}
 
-    def _parameters(self) -> list[Tensor]: return [p for group in self.param_groups for p in group['params']]
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group['params']]
 
 # %% ../nbs/05_optim.ipynb #c9d34ca0
 class Optimizer(ParameterGroups):
-    "Base of optimisers. A subclass writes `update(params, grads, group)`, and `check_settings` if not all are numbers."
+    """Base of optimisers. A subclass writes `update(params, grads, group)`.
+
+    It also writes `check_settings` if not all of its settings are numbers."""
     state_names: tuple[str, ...] = () # the tensors that a subclass keeps for a parameter
 
     def zero_grad(self) -> None:
@@ -90,16 +108,19 @@ class Optimizer(ParameterGroups):
             if params: self.update(params, [p.grad for p in params], group)
 
     def state_dict(self) -> dict:
-        "A copy of state and settings in PyTorch's form: parameters are numbered in the order of the groups."
+        "A copy of state and settings in PyTorch's form: parameters are numbered by group."
         return _numbered(self)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        "Copy a state dict, ours or PyTorch's, into this optimiser. If it does not fit, raise `ValueError` and change nothing."
+        """Copy a state dict, ours or PyTorch's, into this optimiser.
+
+        If it does not fit, raise `ValueError` and change nothing."""
         _load_numbered(self, state_dict)
 
 # %% ../nbs/05_optim.ipynb #4999938c
 class SGD(Optimizer):
-    "Stochastic gradient descent with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013). Raises as `Optimizer` does."
+    """Stochastic gradient descent with momentum (Polyak 1964) or Nesterov's (Sutskever et al.
+    2013). Raises as `Optimizer` does."""
     state_names = 'momentum_buffer',
 
     def __init__(
@@ -109,73 +130,84 @@ class SGD(Optimizer):
         momentum: float = 0., # the share of the velocity that is left a step later
         dampening: float = 0., # the share of a gradient that the velocity does not take up
         weight_decay: float = 0., # this times the parameter is added to its gradient
-        nesterov: bool = False, # look a step ahead: add to the gradient `momentum` times the velocity
+        nesterov: bool = False, # look ahead: add `momentum` times the velocity to the gradient
     ):
-        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
-                                      nesterov=nesterov))
+        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening,
+                                      weight_decay=weight_decay, nesterov=nesterov))
 
     def check_settings(self, settings: dict) -> dict:
         nesterov = bool(settings['nesterov'])
-        numbers = super().check_settings({name: value for name, value in settings.items() if name != 'nesterov'})
+        others = {name: value for name, value in settings.items() if name != 'nesterov'}
+        numbers = super().check_settings(others)
         if nesterov and (numbers['momentum'] == 0 or numbers['dampening'] > 0):
             raise ValueError('nesterov is True: it must be used with momentum and no dampening')
         return {**numbers, 'nesterov': nesterov}
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict) -> None:
         momentum = group['momentum']
-        if group['weight_decay']: grads = torch._foreach_add(grads, params, alpha=group['weight_decay'])
+        if group['weight_decay']:
+            grads = torch._foreach_add(grads, params, alpha=group['weight_decay'])
         if momentum:
             velocities = self._new_velocities(params, grads, momentum, group['dampening'])
-            grads = torch._foreach_add(grads, velocities, alpha=momentum) if group['nesterov'] else velocities
+            if group['nesterov']: grads = torch._foreach_add(grads, velocities, alpha=momentum)
+            else: grads = velocities
         torch._foreach_add_(params, grads, alpha=-group['lr'])
 
     def _new_velocities(self, params, grads, momentum, dampening):
-        begun = [(self.state[p]['momentum_buffer'], grad) for p, grad in zip(params, grads) if self.state[p]]
+        begun = [(self.state[p]['momentum_buffer'], grad)
+                 for p, grad in zip(params, grads) if self.state[p]]
         if begun:
             velocities, new = zip(*begun)
             torch._foreach_mul_(velocities, momentum)
             torch._foreach_add_(velocities, new, alpha=1 - dampening)
         for p, grad in zip(params, grads):
-            if not self.state[p]: self.state[p]['momentum_buffer'] = grad.clone() # the first one is not dampened
+            # The first one is not dampened.
+            if not self.state[p]: self.state[p]['momentum_buffer'] = grad.clone()
         return [self.state[p]['momentum_buffer'] for p in params]
 
 # %% ../nbs/05_optim.ipynb #98338ea0
 def _check_betas(betas: tuple[float, float]) -> tuple[float, float]:
-    "The pair as floats. Raises `ValueError` if it is anything but two numbers from 0 to below 1."
+    "The pair as floats. Raises `ValueError` if it is not two numbers from 0 to below 1."
     if isinstance(betas, tuple | list) and len(betas) == 2:
-        if all(isinstance(beta, Real) and 0 <= beta < 1 for beta in betas): return float(betas[0]), float(betas[1])
+        if all(isinstance(beta, Real) and 0 <= beta < 1 for beta in betas):
+            return float(betas[0]), float(betas[1])
     raise ValueError(f'betas is {betas!r}: it must be two numbers in [0, 1)')
 
 # %% ../nbs/05_optim.ipynb #d80f8f0e
 class AdamW(Optimizer):
-    "Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019). Raises as `Optimizer` does."
+    """Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019).
+    Raises as `Optimizer` does."""
     state_names = 'step', 'exp_avg', 'exp_avg_sq'
 
     def __init__(
         self,
         params: Iterable, # tensors, or dicts with 'params' and any of the settings below
         lr: float = 1e-3, # learning rate
-        betas: tuple[float, float] = (0.9, 0.999), # the shares of the two means that are left a step later
+        betas: tuple[float, float] = (0.9, 0.999), # shares of the two means left a step later
         eps: float = 1e-8, # added to the root of the mean square
-        weight_decay: float = 1e-2, # lr times this is the share of a parameter that a step takes away
+        weight_decay: float = 1e-2, # times lr: the share of a parameter that a step takes away
     ):
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
 
     def check_settings(self, settings: dict) -> dict:
-        numbers = super().check_settings({name: value for name, value in settings.items() if name != 'betas'})
+        others = {name: value for name, value in settings.items() if name != 'betas'}
+        numbers = super().check_settings(others)
         return {**numbers, 'betas': _check_betas(settings['betas'])}
 
     def update(self, params: list[Tensor], grads: list[Tensor], group: dict) -> None:
         lr, (beta1, beta2) = group['lr'], group['betas']
         for p in params:
             if not self.state[p]:
-                self.state[p] = dict(step=torch.tensor(0.), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-        steps, means, squares = ([self.state[p][name] for p in params] for name in self.state_names)
+                self.state[p] = dict(step=torch.tensor(0.), exp_avg=torch.zeros_like(p),
+                                     exp_avg_sq=torch.zeros_like(p))
+        steps, means, squares = (
+            [self.state[p][name] for p in params] for name in self.state_names)
         torch._foreach_add_(steps, 1)
         torch._foreach_lerp_(means, grads, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
-        counts = [step.item() for step in steps] # a parameter that had no gradient is behind the others
+        # A parameter that had no gradient is behind the others.
+        counts = [step.item() for step in steps]
         scales = torch._foreach_sqrt(squares)
         torch._foreach_div_(scales, [math.sqrt(1 - beta2 ** t) for t in counts])
         torch._foreach_add_(scales, group['eps'])
@@ -187,8 +219,10 @@ def _numbered(optimizer: Optimizer) -> dict:
     "The state dict of `optimizer`: PyTorch's form, with tensors that are copies."
     number = {p: i for i, p in enumerate(optimizer._parameters())}
     state = {}
-    for p, kept in optimizer.state.items(): state[number[p]] = {name: tensor.clone() for name, tensor in kept.items()}
-    groups = [{**group, 'params': [number[p] for p in group['params']]} for group in optimizer.param_groups]
+    for p, kept in optimizer.state.items():
+        state[number[p]] = {name: tensor.clone() for name, tensor in kept.items()}
+    groups = [{**group, 'params': [number[p] for p in group['params']]}
+              for group in optimizer.param_groups]
     return {'state': state, 'param_groups': groups}
 
 # %% ../nbs/05_optim.ipynb #ec9bc506
@@ -196,49 +230,68 @@ def _check_torch_settings(group: dict, number: int) -> None:
     "Raises `ValueError` if a saved group was stepped in a way that our rules do not have."
     for name in ('maximize', 'amsgrad'):
         if group.get(name): raise ValueError(f'its group {number} has {name}={group[name]}')
-    if not group.get('weight_decay') or 'amsgrad' not in group: return # only PyTorch's Adam and AdamW have `amsgrad`
+    # Only PyTorch's Adam and AdamW have `amsgrad`.
+    if not group.get('weight_decay') or 'amsgrad' not in group: return
     if 'decoupled_weight_decay' not in group:
-        warnings.warn("the state dict is of an older PyTorch, which does not say whether Adam or AdamW wrote it: "
-                      "its weight decay is taken as AdamW's", stacklevel=2)
+        warnings.warn('the state dict is of an older PyTorch, which does not say whether Adam '
+                      "or AdamW wrote it: its weight decay is taken as AdamW's", stacklevel=2)
     elif not group['decoupled_weight_decay']:
-        raise ValueError(f"its group {number} has L2 weight decay, as torch.optim.Adam has it, and here it is decoupled")
+        raise ValueError(f'its group {number} has L2 weight decay, as torch.optim.Adam has it, '
+                         'and here it is decoupled')
 
 def _saved_settings(optimizer: Optimizer, group: dict, number: int) -> dict:
-    "All that a saved group sets, but for its parameters. Raises `ValueError` if `optimizer` cannot use it."
-    if lacking := optimizer.defaults.keys() - group.keys(): raise ValueError(f'its group {number} lacks {lacking}')
+    """All that a saved group sets, but for its parameters.
+
+    Raises `ValueError` if `optimizer` cannot use it."""
+    if lacking := optimizer.defaults.keys() - group.keys():
+        raise ValueError(f'its group {number} lacks {lacking}')
     _check_torch_settings(group, number)
     others = {name: value for name, value in group.items() if name != 'params'}
-    return {**others, **optimizer.check_settings({name: group[name] for name in optimizer.defaults})}
+    settings = {name: group[name] for name in optimizer.defaults}
+    return {**others, **optimizer.check_settings(settings)}
 
 # %% ../nbs/05_optim.ipynb #99daf746
 def _saved_tensors(optimizer: Optimizer, kept: dict, p: Tensor, number: int) -> dict:
-    "Copies of what was kept for a parameter, on the device of `p`. Raises `ValueError` if the rule keeps something else."
-    def shapes(tensors): return {name: list(x.shape) if isinstance(x, Tensor) else x for name, x in tensors.items()}
+    """Copies of what was kept for a parameter, on the device of `p`.
+
+    Raises `ValueError` if the rule keeps something else."""
+    def shapes(tensors):
+        return {name: list(x.shape) if isinstance(x, Tensor) else x
+                for name, x in tensors.items()}
     like = {name: torch.tensor(0.) if name == 'step' else p for name in optimizer.state_names}
     if shapes(kept) != shapes(like):
-        raise ValueError(f'it has {shapes(kept)} for parameter {number}, and here it is {shapes(like)}')
+        raise ValueError(f'it has {shapes(kept)} for parameter {number}, '
+                         f'and here it is {shapes(like)}')
     return {name: tensor.detach().to(like[name], copy=True) for name, tensor in kept.items()}
 
 # %% ../nbs/05_optim.ipynb #05728568
 def _read_state_dict(optimizer: Optimizer, state_dict: dict) -> tuple[list[dict], dict]:
-    "New settings for each group, and a new state. Raises `ValueError` for the first thing that does not fit."
-    if not {'state', 'param_groups'} <= state_dict.keys(): raise ValueError("it lacks 'state' or 'param_groups'")
+    """New settings for each group, and a new state.
+
+    Raises `ValueError` for the first thing that does not fit."""
+    if not {'state', 'param_groups'} <= state_dict.keys():
+        raise ValueError("it lacks 'state' or 'param_groups'")
     saved, tensors = state_dict['param_groups'], state_dict['state']
-    saved_sizes, sizes = ([len(group['params']) for group in groups] for groups in (saved, optimizer.param_groups))
-    if saved_sizes != sizes: raise ValueError(f'its groups have {saved_sizes} parameters, and here {sizes}')
+    saved_sizes = [len(group['params']) for group in saved]
+    sizes = [len(group['params']) for group in optimizer.param_groups]
+    if saved_sizes != sizes:
+        raise ValueError(f'its groups have {saved_sizes} parameters, and here {sizes}')
     settings = [_saved_settings(optimizer, group, i) for i, group in enumerate(saved)]
     numbers = [number for group in saved for number in group['params']]
-    if unknown := tensors.keys() - set(numbers): raise ValueError(f'its groups lack parameters {unknown}')
+    if unknown := tensors.keys() - set(numbers):
+        raise ValueError(f'its groups lack parameters {unknown}')
     state = defaultdict(dict)
     for number, p in zip(numbers, optimizer._parameters()):
-        kept = {name: value for name, value in tensors.get(number, {}).items() if value is not None} # older PyTorch has None
+        kept = {name: value for name, value in tensors.get(number, {}).items()
+                if value is not None} # older PyTorch has None
         if kept: state[p] = _saved_tensors(optimizer, kept, p, number)
     return settings, state
 
 def _load_numbered(optimizer: Optimizer, state_dict: dict) -> None:
     try: settings, state = _read_state_dict(optimizer, state_dict)
     except ValueError as error:
-        raise ValueError(f'state_dict does not fit {type(optimizer).__name__}, nothing was loaded: {error}') from None
+        raise ValueError(f'state_dict does not fit {type(optimizer).__name__}, '
+                         f'nothing was loaded: {error}') from None
     for group, new in zip(optimizer.param_groups, settings): group.update(new)
     optimizer.state = state
 
@@ -248,13 +301,16 @@ def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], # those without a gradient are passed over
     max_norm: float, # the largest norm that is let through
 ) -> Tensor: # scalar: the norm before
-    "Scale the gradients to a joint norm of at most `max_norm` (Pascanu et al. 2013). Raises `ValueError` if that is below 0."
+    """Scale the gradients to a joint norm of at most `max_norm` (Pascanu et al. 2013).
+
+    Raises `ValueError` if that is below 0."""
     if not max_norm >= 0: raise ValueError(f'max_norm is {max_norm}: it must be 0 or more')
     parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     grads = [p.grad for p in parameters if p.grad is not None]
     if not grads: return torch.tensor(0.)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1)) # no `if`: looking at the norm would wait for a GPU
+    # No `if`: looking at the norm would wait for a GPU.
+    torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1))
     return norm
 
 # %% ../nbs/05_optim.ipynb #7b5ac7c8
@@ -265,7 +321,9 @@ def _checked(progress: float) -> float:
 def constant_lr(
     progress: float, # share of the training that is done, in `[0, 1]`
 ) -> float: # factor of the base rate
-    "The factor 1 from start to end. Raises `ValueError` for progress outside `[0, 1]`, as every schedule does."
+    """The factor 1 from start to end.
+
+    Raises `ValueError` for progress outside `[0, 1]`, as every schedule does."""
     _checked(progress)
     return 1.
 
@@ -286,15 +344,19 @@ def step_lr(
 ) -> float: # factor of the base rate
     "A staircase that goes down. Raises `ValueError` for `every` of 0 or below."
     if not every > 0: raise ValueError(f'every is {every}: it must be above 0')
-    return gamma ** math.floor(_checked(progress) / every * (1 + 1e-9)) # 0.3 / 0.1 is 2.9999999999999996
+    # The last factor is for 0.3 / 0.1, which is 2.9999999999999996.
+    return gamma ** math.floor(_checked(progress) / every * (1 + 1e-9))
 
 # %% ../nbs/05_optim.ipynb #99062c62
 def exponential_lr(
     progress: float, # share of the training that is done, in `[0, 1]`
     end: float = 0.01, # factor at the end
 ) -> float: # factor of the base rate
-    "From 1 to `end`: each step loses the same share of the rate. Raises `ValueError` for `end` of 0 or below."
-    if not end > 0: raise ValueError(f'end is {end}: it must be above 0, which this curve never reaches')
+    """From 1 to `end`: each step loses the same share of the rate.
+
+    Raises `ValueError` for `end` of 0 or below."""
+    if not end > 0:
+        raise ValueError(f'end is {end}: it must be above 0, which this curve never reaches')
     return end ** _checked(progress)
 
 # %% ../nbs/05_optim.ipynb #96135492
@@ -302,7 +364,8 @@ def cosine_lr(
     progress: float, # share of the training that is done, in `[0, 1]`
     end: float = 0., # factor at the end
 ) -> float: # factor of the base rate
-    "From 1 to `end` along half a wave of the cosine, level at both ends (Loshchilov and Hutter 2017)."
+    """From 1 to `end` along half a wave of the cosine, level at both ends (Loshchilov and
+    Hutter 2017)."""
     return end + (1 - end) * (1 + math.cos(math.pi * _checked(progress))) / 2
 
 # %% ../nbs/05_optim.ipynb #5f4e5e2d
@@ -312,8 +375,11 @@ def warmup_lr(
     warmup: float = 0.1, # share of the training that the warm-up takes
     start: float = 0., # factor at the start
 ) -> float: # factor of the base rate
-    "A line from `start` to 1, then `schedule` (Goyal et al. 2017). Raises `ValueError` for `warmup` outside `[0, 1)`."
-    if not 0 <= warmup < 1: raise ValueError(f'warmup is {warmup}: it must be from 0 to below 1')
+    """A line from `start` to 1, then `schedule` (Goyal et al. 2017).
+
+    Raises `ValueError` for `warmup` outside `[0, 1)`."""
+    if not 0 <= warmup < 1:
+        raise ValueError(f'warmup is {warmup}: it must be from 0 to below 1')
     if _checked(progress) < warmup: return linear_lr(progress / warmup, start, 1.)
     return schedule((progress - warmup) / (1 - warmup))
 
@@ -324,6 +390,8 @@ def one_cycle_lr(
     start: float = 1 / 25, # factor at the start
     end: float = 1 / 250_000, # factor at the end
 ) -> float: # factor of the base rate
-    "Half a wave up from `start` for the share `warmup`, half a wave down to `end` (Smith and Topin 2019)."
-    if _checked(progress) < warmup: progress = warmup * (1 - cosine_lr(progress / warmup)) # bends `warmup_lr`'s line to a wave
+    """Half a wave up from `start` for the share `warmup`, half a wave down to `end` (Smith and
+    Topin 2019)."""
+    # This bends `warmup_lr`'s line to a wave.
+    if _checked(progress) < warmup: progress = warmup * (1 - cosine_lr(progress / warmup))
     return warmup_lr(progress, lambda rest: cosine_lr(rest, end), warmup, start)
