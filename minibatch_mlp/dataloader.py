@@ -43,17 +43,24 @@ from .training import _check_whole
 
 # %% ../nbs/06_dataloader.ipynb #fb40229e
 class Dataset:
-    "Rows of tensors of equal length, as `torch.utils.data.TensorDataset`. Raises `ValueError` if the lengths differ."
-    def __init__(self, *tensors: Tensor | np.ndarray): # each `[N, ...]`; an array becomes a tensor on the same memory
+    """Rows of tensors of equal length, as `torch.utils.data.TensorDataset`.
+
+    Raises `ValueError` if the lengths differ."""
+    def __init__(
+        self,
+        *tensors: Tensor | np.ndarray, # each `[N, ...]`; arrays become tensors on their memory
+    ):
         self.tensors = tuple(torch.as_tensor(tensor) for tensor in tensors)
         shapes = [list(tensor.shape) for tensor in self.tensors]
         if [] in shapes or len({shape[0] for shape in shapes}) != 1:
-            raise ValueError(f'tensors have the shapes {shapes}: give at least one, and all with the same length')
+            raise ValueError(f'tensors have the shapes {shapes}: give at least one, '
+                             'and all with the same length')
     def __len__(self) -> int: return len(self.tensors[0])
-    def __getitem__(self, i: int | slice | list | Tensor) -> tuple[Tensor, ...]: return tuple(t[i] for t in self.tensors)
+    def __getitem__(self, i: int | slice | list | Tensor) -> tuple[Tensor, ...]:
+        return tuple(t[i] for t in self.tensors)
 
 # %% ../nbs/06_dataloader.ipynb #0704f857
-@dataclass(eq=False, repr=False) # makes `__init__`; two data sets with the same items are still two
+@dataclass(eq=False, repr=False) # makes `__init__`; data sets with the same items are still two
 class MapDataset:
     "Item `i` is `func(dataset[i])`, computed when it is asked for."
     dataset: Sequence # anything with an index and a length
@@ -70,22 +77,28 @@ class SequentialSampler:
 
 # %% ../nbs/06_dataloader.ipynb #05531a30
 def _draw_seed(generator: torch.Generator | None = None) -> int:
-    return torch.empty((), dtype=torch.int64).random_(generator=generator).item() # a number as PyTorch draws it
+    # PyTorch draws its seeds in the same way.
+    return torch.empty((), dtype=torch.int64).random_(generator=generator).item()
 
 @dataclass(eq=False, repr=False)
 class RandomSampler(SequentialSampler):
-    "Every index once, in a new random order each time: PyTorch's order for the same seed or generator."
+    """Every index once, in a new random order each time.
+
+    It is PyTorch's order for the same seed or generator."""
     dataset: Sequence # only its length is used
-    generator: torch.Generator | None = None # `None` draws a seed from PyTorch's global generator each time
+    generator: torch.Generator | None = None # `None`: seeds from PyTorch's global one
     def __iter__(self) -> Iterator[int]:
         generator = self.generator or torch.Generator().manual_seed(_draw_seed())
         yield from torch.randperm(len(self), generator=generator).tolist()
-        if self.generator: torch.randperm(len(self), generator=generator) # PyTorch draws one more and uses none of it
+        # PyTorch draws one more order and uses none of it.
+        if self.generator: torch.randperm(len(self), generator=generator)
 
 # %% ../nbs/06_dataloader.ipynb #48807e09
 @dataclass(eq=False, repr=False)
 class BatchSampler:
-    "Lists of indices from a sampler, as in PyTorch. Raises `ValueError` for a `batch_size` below 1."
+    """Lists of indices from a sampler, as in PyTorch.
+
+    Raises `ValueError` for a `batch_size` below 1."""
     sampler: Iterable[int] # where the indices come from
     batch_size: int # how many make a batch; the last may be shorter
     drop_last: bool = False # leave out a last batch that is short
@@ -101,15 +114,18 @@ class BatchSampler:
 # %% ../nbs/06_dataloader.ipynb #ce61ee07
 def _stack(items: Sequence) -> Tensor: # tensors, arrays or numbers of one shape
     first = items[0]
-    if isinstance(first, Tensor | np.ndarray): return torch.stack([torch.as_tensor(item) for item in items])
+    if isinstance(first, Tensor | np.ndarray):
+        return torch.stack([torch.as_tensor(item) for item in items])
     if isinstance(first, float): return torch.tensor(items, dtype=torch.float64)
     if isinstance(first, int | np.generic): return torch.as_tensor(items)
-    raise TypeError(f'items of type {type(first).__name__} cannot be stacked: give the DataLoader a collate_fn')
+    raise TypeError(f'items of type {type(first).__name__} cannot be stacked: '
+                    'give the DataLoader a collate_fn')
 
 def _collate_parts(items: Sequence) -> Any:
     first = items[0]
     if isinstance(first, str | bytes): return items
-    if isinstance(first, Mapping): return {key: _collate_parts([item[key] for item in items]) for key in first}
+    if isinstance(first, Mapping):
+        return {key: _collate_parts([item[key] for item in items]) for key in first}
     if not isinstance(first, Sequence): return _stack(items)
     columns = [_collate_parts(column) for column in zip(*items, strict=True)]
     if hasattr(first, '_fields'): return type(first)(*columns) # a named tuple
@@ -117,7 +133,7 @@ def _collate_parts(items: Sequence) -> Any:
 
 # %% ../nbs/06_dataloader.ipynb #e2445e3b
 def _check_sizes(items: Sequence) -> None:
-    "Raise `ValueError` for the first two items of different size, or for the first such parts of items."
+    "Raise `ValueError` for the first two items, or parts of items, that differ in size."
     first = items[0]
     if isinstance(first, str | bytes): return
     if isinstance(first, Mapping):
@@ -127,19 +143,21 @@ def _check_sizes(items: Sequence) -> None:
     sizes = [len(item) if nested else list(np.shape(item)) for item in items]
     for i, size in enumerate(sizes):
         if size != sizes[0]:
-            raise ValueError(f'items 0 and {i} of a batch differ in shape: {sizes[0]} and {size}. Pad or cut them to one size, '
-                             'or give the DataLoader a collate_fn')
+            raise ValueError(f'items 0 and {i} of a batch differ in shape: {sizes[0]} and '
+                             f'{size}. Pad or cut them to one size, or give the DataLoader a '
+                             'collate_fn')
     if nested:
         for column in zip(*items): _check_sizes(column)
 
 # %% ../nbs/06_dataloader.ipynb #a04bfc7d
 def collate(
-    items: Sequence, # tensors, arrays, numbers, strings, or tuples, lists and mappings of these, nested to any depth
+    items: Sequence, # tensors, arrays, numbers, strings; or tuples, lists, mappings of these
 ) -> Any: # built like one item, and each tensor has the batch as a new first dimension
-    """Make one batch of many items, as `torch.utils.data.default_collate`: tuples become lists, mappings become dicts,
-    strings are left alone.
+    """Make one batch of many items, as `torch.utils.data.default_collate`: tuples become lists,
+    mappings become dicts, strings are left alone.
 
-    Raises `ValueError` for no items or items of unequal shape or length, and `TypeError` for what cannot be stacked."""
+    Items may be nested to any depth. Raises `ValueError` for no items or items of unequal shape
+    or length, and `TypeError` for what cannot be stacked."""
     if not len(items): raise ValueError('items is empty: there is nothing to make a batch of')
     try: return _collate_parts(items)
     except (RuntimeError, ValueError):
@@ -150,7 +168,8 @@ def collate(
 def _fetch_rows(tensors: Sequence[Tensor], indices: Sequence) -> list[Tensor]:
     rows = np.asarray(indices)
     try: return [torch.from_numpy(tensor.numpy().take(rows, axis=0)) for tensor in tensors]
-    except (RuntimeError, TypeError): return [tensor[rows] for tensor in tensors] # NumPy knows no bfloat16 and no gradients
+    except (RuntimeError, TypeError): # NumPy knows no bfloat16 and no gradients
+        return [tensor[rows] for tensor in tensors]
 
 def _fetch_items(dataset: Any, indices: Sequence) -> Sequence:
     if hasattr(dataset, '__getitems__'): return dataset.__getitems__(indices)
@@ -166,7 +185,8 @@ def _fetch_items(dataset: Any, indices: Sequence) -> Sequence:
 def _fetch(dataset: Any, indices: Sequence, collate_fn: Callable) -> Any:
     "The batch of the items at `indices`. An exception gets notes that say where it happened."
     try:
-        if collate_fn is collate and type(dataset) in (Dataset, TensorDataset): return _fetch_rows(dataset.tensors, indices)
+        if collate_fn is collate and type(dataset) in (Dataset, TensorDataset):
+            return _fetch_rows(dataset.tensors, indices)
         return collate_fn(_fetch_items(dataset, indices))
     except Exception as error:
         error.add_note(f'The batch was to have the items {str(indices)[:80]}.')
@@ -183,7 +203,8 @@ def _in_order(submit: Callable, tasks: Iterator, ahead: int) -> Iterator[Future]
 
 # %% ../nbs/06_dataloader.ipynb #5c445549
 def _seed_all(seed: int) -> None:
-    for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32) # NumPy takes no larger one
+    # NumPy takes no larger seed.
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed): set_seed(seed % 2**32)
 
 _worker = {} # what a worker process works with
 
@@ -195,21 +216,25 @@ def _work(seed: int, indices: Sequence) -> Any:
         return _fetch(_worker['dataset'], indices, _worker['collate_fn'])
     except Exception as error:
         try: pickle.loads(pickle.dumps(error))
-        except Exception: raise RuntimeError(''.join(format_exception(error))) from None # it would not arrive; its text does
+        except Exception: # it would not arrive; its text does
+            raise RuntimeError(''.join(format_exception(error))) from None
         raise
 
 # %% ../nbs/06_dataloader.ipynb #2c718b24
-def _reduce_tensor(tensor: Tensor) -> tuple: # a function and its arguments, which pickle sends in place of the tensor
+def _reduce_tensor(tensor: Tensor) -> tuple: # a function and its arguments, for pickle to send
     try: return torch.from_numpy, (tensor.numpy(),)
-    except (RuntimeError, TypeError): # not for NumPy: it goes through shared memory, as PyTorch sends all tensors
+    except (RuntimeError, TypeError): # not for NumPy: through shared memory, as PyTorch does
         return reduce_tensor(tensor if tensor.requires_grad else tensor.clone())
 
 # %% ../nbs/06_dataloader.ipynb #896420c6
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join() # waits until the parent is gone, for whatever reason
+    multiprocessing.parent_process().join() # until the parent is gone, for whatever reason
     os._exit(1)
 
-def _start_worker(ids: Any, num_workers: int, seed: int, dataset: Any, collate_fn: Callable, init_fn: Callable | None) -> None:
+def _start_worker(
+    ids: Any, num_workers: int, seed: int, dataset: Any,
+    collate_fn: Callable, init_fn: Callable | None,
+) -> None:
     "What a worker process does first."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -218,7 +243,8 @@ def _start_worker(ids: Any, num_workers: int, seed: int, dataset: Any, collate_f
     ForkingPickler.register(Tensor, _reduce_tensor)
     _worker.update(dataset=dataset, collate_fn=collate_fn)
     worker_id = ids.get()
-    info = torch_worker.WorkerInfo(id=worker_id, num_workers=num_workers, seed=seed + worker_id, dataset=dataset)
+    info = torch_worker.WorkerInfo(
+        id=worker_id, num_workers=num_workers, seed=seed + worker_id, dataset=dataset)
     torch_worker._worker_info = info # where `get_worker_info` looks
     _seed_all(info.seed)
     try:
@@ -230,20 +256,25 @@ class _Workers:
     "Processes that fetch batches for a loader."
     executor = None # until it has been made, and after `stop`
     def __init__(self, loader: Any, seed: int):
-        self.context, self.timeout, self.owner = loader.multiprocessing_context, loader.timeout, os.getpid()
+        self.context, self.timeout = loader.multiprocessing_context, loader.timeout
+        self.owner = os.getpid()
         if self.context.get_start_method() != 'fork': _check_importable(loader)
         ids = self.context.SimpleQueue()
         for worker_id in range(loader.num_workers): ids.put(worker_id)
-        self.executor = ProcessPoolExecutor(loader.num_workers, self.context, _start_worker, (
-            ids, loader.num_workers, seed, loader.dataset, loader.collate_fn, loader.worker_init_fn))
+        arguments = (ids, loader.num_workers, seed, loader.dataset, loader.collate_fn,
+                     loader.worker_init_fn)
+        self.executor = ProcessPoolExecutor(
+            loader.num_workers, self.context, _start_worker, arguments)
 
     @property
-    def processes(self) -> list: return list(self.executor._processes.values()) # Python 3.14 can end them itself
+    def processes(self) -> list: # Python 3.14 can end them itself
+        return list(self.executor._processes.values())
 
     def run(self, tasks: Iterator, ahead: int) -> Iterator:
         "The batches of `tasks`, with `ahead` more of them under way."
         try:
-            for future in _in_order(lambda task: self.executor.submit(_work, *task), tasks, ahead):
+            submit = lambda task: self.executor.submit(_work, *task)
+            for future in _in_order(submit, tasks, ahead):
                 self._wait(future)
                 yield future.result()
         except BrokenProcessPool as error: raise self._ended() from error
@@ -253,18 +284,22 @@ class _Workers:
         while not wait([future], min(0.2, end - time.monotonic())).done:
             if not all(process.is_alive() for process in self.processes): raise self._ended()
             if time.monotonic() >= end:
-                raise TimeoutError(f'no batch in {self.timeout} seconds: see with num_workers=0 which item takes so long, '
-                                   'or raise timeout')
+                raise TimeoutError(f'no batch in {self.timeout} seconds: see with '
+                                   'num_workers=0 which item takes so long, or raise timeout')
 
     def _ended(self) -> RuntimeError:
         time.sleep(0.1) # the executor is collecting the exit codes
-        ended = [process for process in self.processes if process.exitcode not in (None, -signal.SIGTERM)] # the executor's own
+        by_executor = -signal.SIGTERM # how the executor ends the others
+        ended = [process for process in self.processes
+                 if process.exitcode not in (None, by_executor)]
         hint = '' if self.context.get_start_method() == 'fork' else _main_hint
-        return RuntimeError(f'a worker process has ended: {ended}. See with num_workers=0 why, or check memory{hint}')
+        return RuntimeError(f'a worker process has ended: {ended}. '
+                            f'See with num_workers=0 why, or check memory{hint}')
 
     def stop(self, patience: float = 5) -> None: # seconds that a worker has to end by itself
         executor = self.executor
-        if executor is None or os.getpid() != self.owner: return # a forked child has a copy of this
+        # A forked child has a copy of this.
+        if executor is None or os.getpid() != self.owner: return
         processes, answers = self.processes, executor._result_queue
         self.executor = None
         executor.shutdown(wait=False)
@@ -277,10 +312,13 @@ class _Workers:
     __del__ = stop
 
 # %% ../nbs/06_dataloader.ipynb #06e7aec6
-_main_hint = ". A script must start its work under `if __name__ == '__main__':`, since each worker imports it"
+_main_hint = (". A script must start its work under `if __name__ == '__main__':`, "
+              'since each worker imports it')
 
 class _ImportCheck(ForkingPickler):
-    "Goes through an object as pickle does. Raises `ImportError` for a function or class that another process cannot import."
+    """Goes through an object as pickle does.
+
+    Raises `ImportError` for a function or class that another process cannot import."""
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor | np.ndarray): return int, () # there is no code in it
         if isinstance(obj, FunctionType | type) and not _importable(obj):
@@ -291,30 +329,36 @@ def _importable(obj: Any) -> bool:
     if '<' in obj.__qualname__: return False # a lambda, or defined within a function
     if obj.__module__ != '__main__': return True
     main = sys.modules['__main__']
-    return hasattr(main, '__file__') and hasattr(main, obj.__qualname__.partition('.')[0]) # a script, and not a notebook
+    if not hasattr(main, '__file__'): return False # a notebook, and not a script
+    return hasattr(main, obj.__qualname__.partition('.')[0])
 
 def _check_importable(loader: Any) -> None:
     for name in ('dataset', 'collate_fn', 'worker_init_fn'):
         try: _ImportCheck(io.BytesIO()).dump(getattr(loader, name))
         except ImportError as error:
-            raise TypeError(f'{name} needs {error}, which a worker process cannot import: move it to a file of its own and '
-                            f"import it from there, or use multiprocessing_context='fork' on Linux{_main_hint}") from None
-        except Exception: pass # what cannot be pickled for another reason is told when the worker starts
+            raise TypeError(f'{name} needs {error}, which a worker process cannot import: move '
+                            'it to a file of its own and import it from there, or use '
+                            f"multiprocessing_context='fork' on Linux{_main_hint}") from None
+        except Exception: pass # any other reason is told when the worker starts
 
 # %% ../nbs/06_dataloader.ipynb #bedcc283
-_elsewhere = 'Make it a list, or use torch.utils.data.DataLoader, which also takes data that comes as a stream'
+_elsewhere = ('Make it a list, or use torch.utils.data.DataLoader, '
+              'which also takes data that comes as a stream')
 
 def _check_dataset(dataset: Any) -> None:
     kind = type(dataset).__name__
     indexed = hasattr(dataset, '__getitem__') or hasattr(dataset, '__getitems__')
     if not indexed or isinstance(dataset, IterableDataset):
-        raise TypeError(f'dataset is a {kind}, which has no index: dataset[i] must be item i. {_elsewhere}')
+        raise TypeError(f'dataset is a {kind}, which has no index: dataset[i] must be item i. '
+                        f'{_elsewhere}')
     if length_hint(dataset, 1) == 0: raise ValueError('dataset is empty: its length is 0')
 
-def _make_sampler(dataset: Any, shuffle: bool, generator: torch.Generator | None) -> SequentialSampler:
+def _make_sampler(
+    dataset: Any, shuffle: bool, generator: torch.Generator | None,
+) -> SequentialSampler:
     if not hasattr(dataset, '__len__'):
-        raise TypeError(f'dataset is a {type(dataset).__name__}, which has no length: write its __len__, or give a sampler. '
-                        f'{_elsewhere}')
+        raise TypeError(f'dataset is a {type(dataset).__name__}, which has no length: '
+                        f'write its __len__, or give a sampler. {_elsewhere}')
     return RandomSampler(dataset, generator) if shuffle else SequentialSampler(dataset)
 
 def _check_alone(name: str, **others: bool) -> None: # which other arguments are given
@@ -322,16 +366,21 @@ def _check_alone(name: str, **others: bool) -> None: # which other arguments are
     if given: raise ValueError(f'{name} decides alone: leave it out, or leave out {given}')
 
 def _make_context(context: Any, num_workers: int) -> BaseContext:
-    if context is None: return multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-    if num_workers == 0: raise ValueError(f'multiprocessing_context is {context!r} and num_workers is 0: no process is started')
+    if context is None:
+        return multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
+    if num_workers == 0:
+        raise ValueError(f'multiprocessing_context is {context!r} and num_workers is 0: '
+                         'no process is started')
     methods = multiprocessing.get_all_start_methods()
     if context in methods: return multiprocessing.get_context(context)
     if isinstance(context, BaseContext): return context
-    raise ValueError(f'multiprocessing_context is {context!r}: it must be a context of multiprocessing, or one of {methods}')
+    raise ValueError(f'multiprocessing_context is {context!r}: '
+                     f'it must be a context of multiprocessing, or one of {methods}')
 
 def _pin(batches: Iterator) -> Iterator:
     if torch.cuda.is_available(): return map(pinned, batches)
-    warnings.warn('pin_memory is True and there is no CUDA device: the batches stay as they are', stacklevel=4)
+    warnings.warn('pin_memory is True and there is no CUDA device: the batches stay '
+                  'as they are', stacklevel=4)
     return batches
 
 # %% ../nbs/06_dataloader.ipynb #a08f1887
@@ -343,7 +392,7 @@ class _LoaderSettings:
         batch_size: int = 1, # rows in a batch; the last may be shorter
         shuffle: bool = False, # a new random order each epoch
         sampler: Iterable | None = None, # the order of the rows, in place of `shuffle`
-        batch_sampler: Iterable | None = None, # lists of rows, in place of all that decides on them
+        batch_sampler: Iterable | None = None, # lists of rows, in place of what decides on them
         num_workers: int = 0, # processes that fetch; 0 fetches in this one
         collate_fn: Callable = collate, # takes a list of items to a batch
         drop_last: bool = False, # leave out a last batch that is short
@@ -361,15 +410,17 @@ class _LoaderSettings:
             if sampler is None: sampler = _make_sampler(dataset, shuffle, generator)
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         else:
-            _check_alone('batch_sampler', batch_size=batch_size != 1, shuffle=shuffle, sampler=sampler is not None,
-                         drop_last=drop_last)
-        self.dataset, self.sampler, self.batch_sampler, self.generator = dataset, sampler, batch_sampler, generator
+            _check_alone('batch_sampler', batch_size=batch_size != 1, shuffle=shuffle,
+                         sampler=sampler is not None, drop_last=drop_last)
+        self.dataset, self.sampler, self.batch_sampler = dataset, sampler, batch_sampler
+        self.generator = generator
         self.batch_size, self.drop_last = getattr(batch_sampler, 'batch_size', None), drop_last
         self.num_workers = _check_whole('num_workers', num_workers, 0)
         self.prefetch_factor = _check_whole('prefetch_factor', prefetch_factor)
         self.multiprocessing_context = _make_context(multiprocessing_context, self.num_workers)
         if not (isinstance(timeout, Real) and timeout >= 0): # `nan` is not
-            raise ValueError(f'timeout is {timeout!r}: it must be a number of seconds, or 0 for no end')
+            raise ValueError(f'timeout is {timeout!r}: '
+                             'it must be a number of seconds, or 0 for no end')
         self.collate_fn, self.worker_init_fn, self.timeout = collate_fn, worker_init_fn, timeout
         self.persistent_workers, self.pin_memory = persistent_workers, pin_memory
 
@@ -380,11 +431,13 @@ class _BatchLoader(_LoaderSettings):
 
     def __len__(self) -> int: return len(self.batch_sampler)
 
-    def __getstate__(self) -> dict: return {**vars(self), '_workers': None} # a copy has workers of its own
+    def __getstate__(self) -> dict: # a copy has workers of its own
+        return {**vars(self), '_workers': None}
 
     def __iter__(self) -> Iterator:
         seed = _draw_seed(self.generator) # PyTorch draws it before the order
-        return self._batches(seed, enumerate(self.batch_sampler, seed)) # a seed for each batch, and its indices
+        tasks = enumerate(self.batch_sampler, seed) # a seed for each batch, and its indices
+        return self._batches(seed, tasks)
 
     def _batches(self, seed: int, tasks: Iterator) -> Iterator:
         if self.num_workers: batches = self._from_workers(seed, tasks)
@@ -402,33 +455,56 @@ class _BatchLoader(_LoaderSettings):
 
 # %% ../nbs/06_dataloader.ipynb #b6a401de
 def _generators(*loaders: Any) -> list[torch.Generator]:
-    "The global generator, then those of loaders and of their samplers, ours or PyTorch's, each once."
+    "The global generator, then those of loaders and samplers, ours or PyTorch's, each once."
     batch_samplers = [getattr(loader, 'batch_sampler', None) for loader in loaders]
     samplers = [getattr(owner, 'sampler', None) for owner in (*loaders, *batch_samplers)]
     found = [torch.default_generator]
     for owner in (*loaders, *batch_samplers, *samplers):
         generator = getattr(owner, 'generator', None)
-        if isinstance(generator, torch.Generator) and generator not in found: found.append(generator)
+        if isinstance(generator, torch.Generator) and generator not in found:
+            found.append(generator)
     return found
 
 # %% ../nbs/06_dataloader.ipynb #78c7ab2d
 def _identity(loader: Any) -> dict[str, Any]:
     "What must be the same for a state to fit."
-    order, own = getattr(loader.batch_sampler, 'sampler', loader.batch_sampler), len(_generators(loader)) - 1
-    prefetched = loader.num_workers * loader.prefetch_factor if own else None # an own generator is that far ahead
-    return {'length': length_hint(loader.dataset, -1), 'batches': length_hint(loader.batch_sampler, -1),
-            'batch_size': loader.batch_size, 'order': type(order).__name__, 'generators': own, 'prefetched': prefetched}
+    order = getattr(loader.batch_sampler, 'sampler', loader.batch_sampler)
+    own = len(_generators(loader)) - 1
+    # A generator of its own is that many batches ahead.
+    prefetched = loader.num_workers * loader.prefetch_factor if own else None
+    return {
+        'length': length_hint(loader.dataset, -1),
+        'batches': length_hint(loader.batch_sampler, -1),
+        'batch_size': loader.batch_size,
+        'order': type(order).__name__,
+        'generators': own,
+        'prefetched': prefetched,
+    }
+
+def _check_state(state: Any, loader: Any) -> None:
+    "Raise `ValueError` if the state is not one of a loader like this."
+    keys = {'loader', 'batches', 'states', 'generators'}
+    if not isinstance(state, Mapping) or not keys <= state.keys():
+        raise ValueError('the state is not one of a DataLoader: '
+                         'give what state_dict of such a loader gave')
+    here, there = _identity(loader), state['loader']
+    wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}'
+                      for name in here if there.get(name) != here[name])
+    if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
 
 # %% ../nbs/06_dataloader.ipynb #7ca6908a
 class DataLoader(_BatchLoader):
-    """Batches of a data set: those of `torch.utils.data.DataLoader` for the same seed, and a place in the epoch to go on from.
+    """Batches of a data set, those of `torch.utils.data.DataLoader` for the same seed, and a
+    place in the epoch to go on from.
 
-    Closing its iterator ends the epoch. Workers seed `random`, NumPy and PyTorch for each batch. Raises `ValueError` for
-    arguments out of range or in each other's way, and `TypeError` for a data set without an index or a length."""
-    _place = None # of the iterator that moved last: batches it handed out, and the generators' states when it began
+    Closing its iterator ends the epoch. Workers seed `random`, NumPy and PyTorch for each
+    batch. Raises `ValueError` for arguments out of range or in each other's way, and `TypeError`
+    for a data set without an index or a length."""
+    _place = None # of the iterator that moved last: batches handed out, states at its start
     _resume = None # the place from which the next iterator is to go on
 
-    def __getstate__(self) -> dict: return {**super().__getstate__(), '_place': None, '_resume': None} # a copy begins anew
+    def __getstate__(self) -> dict: # a copy begins anew
+        return {**super().__getstate__(), '_place': None, '_resume': None}
 
     def __iter__(self) -> Iterator: # an epoch, or after `load_state_dict` the rest of one
         found, resume, self._resume = self._states(), self._resume, None
@@ -454,16 +530,18 @@ class DataLoader(_BatchLoader):
             del batches # this ends its workers
             if self._place is place: self._place = None
 
-    def _states(self) -> list[Tensor]: return [generator.get_state() for generator in _generators(self)]
+    def _states(self) -> list[Tensor]:
+        return [generator.get_state() for generator in _generators(self)]
 
     def _set_states(self, states: list[Tensor]) -> None:
         for generator, state in zip(_generators(self), states): generator.set_state(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the running epoch is, as plain data that `torch.load` reads with `weights_only=True`.
+        """Where the running epoch is, as data that `torch.load` reads with `weights_only=True`.
 
-        `batches` is how many were handed out, and 0 between two epochs. `states` are those of the generators when the epoch
-        began, the global one's first; `generators` are those of now, without the global one."""
+        `batches` is how many were handed out, and 0 between two epochs. `states` are those of
+        the generators when the epoch began, the global one's first; `generators` are those of
+        now, without the global one."""
         place = self._place or {'batches': 0, 'states': None}
         return {**place, 'generators': self._states()[1:], 'loader': _identity(self)}
 
@@ -471,16 +549,15 @@ class DataLoader(_BatchLoader):
         self,
         state: Mapping[str, Any], # what `state_dict` of a loader like this gave
     ) -> None:
-        """Make the next `iter()` go on after the batches that were handed out, without fetching those again.
+        """Make the next `iter()` go on after the batches handed out, fetching none again.
 
-        Generators of loader and samplers are set. The global one is for the caller to set; an order drawn from it is found
-        all the same, while one that a sampler draws from NumPy or `random` is not. Raises `ValueError`, and changes nothing,
-        if the state is of other data or other batches."""
-        if not isinstance(state, Mapping) or not {'loader', 'batches', 'states', 'generators'} <= state.keys():
-            raise ValueError('the state is not one of a DataLoader: give what state_dict of such a loader gave')
-        here, there = _identity(self), state['loader']
-        wrong = ', '.join(f'{name} {there.get(name)} and not {here[name]}' for name in here if there.get(name) != here[name])
-        if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
+        Generators of loader and samplers are set. The global one is for the caller to set; an
+        order drawn from it is found all the same, while one that a sampler draws from NumPy or
+        `random` is not. Raises `ValueError`, and changes nothing, if the state is of other data
+        or other batches."""
+        _check_state(state, self)
         self._set_states([torch.get_rng_state(), *state['generators']])
         self._place = self._resume = None
-        if state['states']: self._place = self._resume = {'batches': state['batches'], 'states': state['states']}
+        if state['states']:
+            self._place = {'batches': state['batches'], 'states': state['states']}
+            self._resume = self._place
