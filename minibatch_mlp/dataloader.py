@@ -498,8 +498,8 @@ class DataLoader(_BatchLoader):
     place in the epoch to go on from.
 
     Closing its iterator ends the epoch. Workers seed `random`, NumPy and PyTorch for each
-    batch. Raises `ValueError` for arguments out of range or in each other's way, and `TypeError`
-    for a data set without an index or a length."""
+    batch. Raises `ValueError` for arguments out of range or in each other's way, and
+    `TypeError` for a data set without an index or a length."""
     _place = None # of the iterator that moved last: batches handed out, states at its start
     _resume = None # the place from which the next iterator is to go on
 
