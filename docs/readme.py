@@ -13,10 +13,11 @@ from execnb.nbio import nb2str
 from nbconvert import MarkdownExporter
 from nbdev.process import NBProcessor
 from nbdev.processors import hide_, rm_export
-from pages import option, root, without_directives
+from pages import config, option, root, without_directives
 from traitlets.config import Config
 
 pictures = Path("docs/readme_files")
+site = config.doc_host + config.doc_baseurl
 
 
 def readme(index: Path) -> tuple[str, dict[str, bytes]]:
@@ -30,13 +31,16 @@ def readme(index: Path) -> tuple[str, dict[str, bytes]]:
         if option(cell, "echo") == "false":
             cell.metadata["tags"] = ["remove_input"]
         for output in cell.outputs:
+            if "<script>" in "".join(output.get("data", {}).get("text/html", "")):  # GitHub runs none
+                link = f"[On the site]({site}/#draw-a-digit)"
+                output.data = {"text/markdown": f"{link} one draws here, and the network answers.\n"}
             if "image/png" in output.get("data", {}):
                 alts.append(option(cell, "fig-alt"))
 
-    config = Config(TagRemovePreprocessor={"enabled": True, "remove_input_tags": {"remove_input"}})
+    exported = Config(TagRemovePreprocessor={"enabled": True, "remove_input_tags": {"remove_input"}})
     cleaned = nbformat.reads(nb2str(notebook), as_version=4)
     cleaned.metadata["language_info"] = {"name": "python"}
-    text, resources = MarkdownExporter(config=config).from_notebook_node(cleaned)
+    text, resources = MarkdownExporter(config=exported).from_notebook_node(cleaned)
     names = iter(alts)
     text = re.sub(r"!\[[^]]*\]\((output_[^)]+)\)", lambda m: f"![{next(names)}]({pictures / m[1]})", text)
     text = re.sub(r"\]\((\d\d_\w+\.ipynb)", r"](nbs/\1", text)

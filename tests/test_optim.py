@@ -152,7 +152,7 @@ def changed(optimizer, change):
 
 
 BOTH = pytest.mark.parametrize(
-    "ours, torchs, options", ((SGD, torch.optim.SGD, {"momentum": 0.9}), (AdamW, torch.optim.AdamW, {})), ids=("SGD", "AdamW")
+    "ours, torchs, options", ((SGD, torch.optim.SGD, {"momentum": 0.9, "lr": 0.1}), (AdamW, torch.optim.AdamW, {})), ids=("SGD", "AdamW")
 )
 
 
