@@ -10,7 +10,7 @@ from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_id
 from minibatch_mlp.dataloader import (
     BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate,
 )
-from minibatch_mlp.draw import DrawDigit, mnist_form, picture_ink, stroke_ink
+from minibatch_mlp.draw import DrawDigit, mnist_form, otsu_threshold, picture_ink, stroke_ink
 from minibatch_mlp.learner import (
     Callback, DataLoaders, KeepFinite, Learner, Progress, Schedule, SkipBatch, SkipEpoch, SkipStep, StopFit,
 )

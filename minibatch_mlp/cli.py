@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import torch
 from fastcore.docments import docments
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from . import __version__
 from .callbacks import EarlyStopping, ShiftImages, ToDevice, plot_history, save_history
@@ -276,23 +277,40 @@ def mlp_train(
     if trouble: raise trouble
     return folder
 
+# %% ../nbs/14_cli.ipynb #f2c64d32
+def _save_seen(path: Path, forms: list[Tensor], titles: list[str]) -> None:
+    "Draw what the network sees, rows `[784]`, five beside each other."
+    from matplotlib.figure import Figure
+
+    columns = min(len(forms), 5)
+    rows = math.ceil(len(forms) / columns)
+    figure = Figure(figsize=(2.4 * columns, 2.7 * rows), layout='constrained')
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in grid: axes.set_axis_off()
+    for axes, form, title in zip(grid, forms, titles): show_image(form, axes, title)
+    write_whole(path, lambda temporary: figure.savefig(temporary, format='png'))
+
 # %% ../nbs/14_cli.ipynb #f2c64d33
 def mlp_predict(
     weights: str, # weights file of mlp_train
     images: list[str], # pictures of one digit each, PNG or JPEG, dark on light or light on dark
+    show: str | None = None, # picture to write, such as seen.png: what the network sees
 ) -> None:
     "Print the digit in each picture, and the probability of every digit in percent."
     model, _ = load_mlp(weights)
     if (model.sizes[0], model.sizes[-1]) != (784, 10):
         raise ValueError(f'{weights}: this network has sizes {model.sizes}, where 784 inputs and 10 outputs are needed')
-    unread = []
+    forms, titles, unread = [], [], []
     for image in images:
-        try: row = mnist_form(picture_ink(image))
+        try: form = mnist_form(picture_ink(image))
         except (ValueError, OSError) as error: unread.append(str(error))
         else:
-            with torch.no_grad(): probs = model(row[None])[0].softmax(dim=0)
+            with torch.no_grad(): probs = model(form[None])[0].softmax(dim=0)
             percents = '  '.join(f'{digit}: {p:.0%}' for digit, p in enumerate(probs.tolist()))
             print(f'{image}: {probs.argmax()}  ({percents})')
+            forms.append(form)
+            titles.append(f'{Path(image).name}: {probs.argmax()}')
+    if show and forms: _save_seen(Path(show).expanduser(), forms, titles)
     if unread: raise ValueError('; '.join(unread))
 
 # %% ../nbs/14_cli.ipynb #abfa228f
@@ -375,6 +393,7 @@ def _predict_parser() -> ArgumentParser:
     parser = _Parser('mlp_predict', mlp_predict.__doc__, ['mlp_predict runs/mnist/weights.safetensors 3.png 7.png'])
     parser.add_argument('weights', **_about(mlp_predict, 'weights'))
     parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))
+    parser.add_argument('--show', **_about(mlp_predict, 'show'))
     return parser
 
 # %% ../nbs/14_cli.ipynb #a004e407

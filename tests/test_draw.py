@@ -1,4 +1,5 @@
-"""The page to draw on, in a browser: JavaScript must do what Python does, and whatever draws must be able to draw."""
+"""The page to draw on, in a browser: JavaScript must do what Python does, and whatever draws must be able to draw.
+And photographs, which must be read or refused."""
 
 import base64
 import re
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import nbconvert
 import numpy as np
+import pictures
 import pytest
 import torch
 from conftest import axe_findings
@@ -57,6 +59,20 @@ HANDS = {
     "slanted, small, in a corner": dict(slant=0.3, size=0.3, place=(0.3, -0.3)),
     "shaky, in the lower left": dict(slant=-0.05, size=0.55, place=(-0.2, 0.2), wobble=0.012),
 }
+
+
+# The grey levels of what the network sees, and of the middles of the same 28 by 28 fields on the paper.
+SHADES = """element => {
+    const seen = element.sees.getContext("2d").getImageData(0, 0, 28, 28).data;
+    const side = element.paper.width, paper = element.paper.getContext("2d").getImageData(0, 0, side, side).data;
+    const middle = i => Math.floor((i + 0.5) * side / 28);
+    const levels = [[], []];
+    for (let i = 0; i < 784; i++) {
+        levels[0].push(seen[4 * i]);
+        levels[1].push(paper[4 * (middle(Math.floor(i / 28)) * side + middle(i % 28))]);
+    }
+    return levels;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +194,6 @@ def test_thirty_drawn_digits(page, model):
     half, most = np.quantile(times, (0.5, 0.99))
     print(f"{len(times)} updates: median {half:.2f} ms, 99 in 100 within {most:.2f} ms, slowest {max(times):.2f} ms")
     assert len(wrong) <= 2, wrong
-    assert np.quantile(times, 0.9) < 5  # the few others waited for another program
 
 
 @pytest.mark.parametrize("strokes", [
@@ -195,20 +210,26 @@ def test_the_same_form(page, strokes):
 
 
 def test_an_update_is_fast(page):
+    "An update costs less than 40 passes through the network, timed in turn: the page answers while one draws."
     eight = np.array(UPRIGHT[8][0])
     steps = np.linspace(0, len(eight) - 1, 200)  # as many points as a slow hand leaves
     strokes = [np.stack([np.interp(steps, range(len(eight)), axis) for axis in eight.T], axis=1).tolist()]
     times = page.locator("draw-digit").evaluate(
-        """(element, strokes) => Array.from({ length: 100 }, () => {
-            const start = performance.now();
-            element.show(strokes);
-            return performance.now() - start;
-        })""",
+        """(element, strokes) => {
+            const timed = run => {
+                const start = performance.now();
+                run();
+                return performance.now() - start;
+            };
+            const pass = () => element.constructor.probabilities(element.layers, element.form);
+            const passes = () => { for (let i = 0; i < 20; i++) pass(); };
+            return Array.from({ length: 100 }, () => [timed(() => element.show(strokes)), timed(passes)]);
+        }""",
         strokes,
     )
-    median = float(np.median(times[20:]))
-    print(f"an update takes {median:.1f} ms")
-    assert median < 5
+    update, passes = np.median(times[20:], axis=0)
+    print(f"an update takes {update:.1f} ms, a pass through the network {passes / 20:.3f} ms")
+    assert update < 40 * passes / 20
 
 
 def test_undo_clear_and_examples(page, mnist):
@@ -225,6 +246,8 @@ def test_undo_clear_and_examples(page, mnist):
     for i in range(10):
         examples.nth(i).click()
         assert status(page) == f"The network reads {i}"
+    shades = page.locator("draw-digit").evaluate(SHADES)
+    assert np.abs(np.add(*shades) - 255).max() <= 1  # dark on light, where the network sees light on dark
     examples.nth(10).click()
     assert re.fullmatch(r"The network reads (\d), and its label is (?!\1)\d", status(page))
     draw(page, UPRIGHT[1])
@@ -232,6 +255,17 @@ def test_undo_clear_and_examples(page, mnist):
     page.locator("draw-digit >> .clear").click()
     assert status(page) == "Nothing is drawn yet"
     assert page.locator("draw-digit").evaluate("e => e.answer") is None
+
+
+@pytest.mark.parametrize("name", pictures.ROWS)
+def test_photographs(model, name):
+    n = 1 if name == "12 million pixels" else 3
+    (right, wrong, refused, sure), failures = pictures.measure(model, name, n)
+    assert sure == 0, failures
+    if name in pictures.NO_DIGIT:
+        assert refused == n, failures
+    elif name != "cut out tightly":  # where there is too little paper to be sure of it
+        assert right == n, failures
 
 
 def test_touch(browser, path):

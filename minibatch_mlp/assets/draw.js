@@ -221,10 +221,11 @@ customElements.get("draw-digit") || customElements.define("draw-digit", class ex
       context.fillText("Draw a digit here", side / 2, side / 2);
     }
     if (this.example) {
+      const onPaper = document.createElement("canvas"); // dark on light: Safari has no filter that inverts
+      onPaper.width = onPaper.height = 28;
+      this.constructor.paint(onPaper, this.form.map(ink => 255 / 256 - ink));
       context.imageSmoothingEnabled = false;
-      context.filter = "invert(1)";
-      context.drawImage(this.sees, 0, 0, side, side);
-      context.filter = "none";
+      context.drawImage(onPaper, 0, 0, side, side);
     }
     [context.lineWidth, context.lineCap, context.lineJoin, context.strokeStyle] = [side / 14, "round", "round", "#111"];
     for (const stroke of this.strokes) {
