@@ -26,15 +26,19 @@ def _registered_in(module: 'Registry', name: str) -> str | None:
     return None
 
 def _belongs_in(module: 'Registry', name: str, value: Any) -> str | None:
-    "The dictionary for `value`; `None` for a plain attribute. Raises `TypeError` where a registered one would vanish."
+    """The dictionary for `value`; `None` for a plain attribute.
+
+    Raises `TypeError` where a registered one would vanish."""
     registered = _registered_in(module, name)
     if isinstance(value, nn.Parameter): return '_parameters'
-    if isinstance(value, Registry | nn.Module) and registered != '_parameters': return '_modules'
+    if isinstance(value, Registry | nn.Module) and registered != '_parameters':
+        return '_modules'
     if registered is None: return None
     if value is None: return registered # the name stays, and stands for nothing
     if registered == '_buffers' and isinstance(value, Tensor): return '_buffers'
-    raise TypeError(f'{name} is registered in {registered} and cannot become a {type(value).__name__}: '
-                    'assign one of the same kind or None, or delete it first')
+    raise TypeError(f'{name} is registered in {registered} and cannot become a '
+                    f'{type(value).__name__}: assign one of the same kind or None, or '
+                    'delete it first')
 
 # %% ../nbs/03_module.ipynb #48297298
 class Registry:
@@ -44,25 +48,33 @@ class Registry:
         for dictionary in _dictionaries: self.__dict__[dictionary] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
-        "Register parameters and modules; anything else is a plain attribute. Raises `AttributeError` before `__init__`."
+        """Register parameters and modules; anything else is a plain attribute.
+
+        Raises `AttributeError` before `__init__`."""
         dictionary = _belongs_in(self, name, value)
         if dictionary is None: return super().__setattr__(name, value)
         if dictionary not in self.__dict__:
-            raise AttributeError(f'cannot assign {name} before {type(self).__name__} calls super().__init__()')
-        if name not in self.__dict__[dictionary]: # it is new there: nothing else may go by this name
-            if hasattr(type(self), name): raise KeyError(f'{type(self).__name__} already has an attribute {name!r}')
-            for other in (self.__dict__, self._parameters, self._buffers, self._modules): other.pop(name, None)
+            raise AttributeError(
+                f'cannot assign {name} before {type(self).__name__} calls super().__init__()')
+        if name not in self.__dict__[dictionary]: # new there: nothing else may go by this name
+            if hasattr(type(self), name):
+                raise KeyError(f'{type(self).__name__} already has an attribute {name!r}')
+            for other in (self.__dict__, self._parameters, self._buffers, self._modules):
+                other.pop(name, None)
         self.__dict__[dictionary][name] = value
 
     def __getattr__(self, name: str) -> Any:
-        "Called when `name` is no plain attribute. Raises an `AttributeError` that lists the names there are."
+        """Called when `name` is no plain attribute.
+
+        Raises an `AttributeError` that lists the names there are."""
         dictionary = _registered_in(self, name)
         if dictionary is not None: return self.__dict__[dictionary][name]
         hint = 'was super().__init__() called?'
         if '_modules' in self.__dict__:
-            plain = [plain_name for plain_name in self.__dict__ if not plain_name.startswith('_')]
+            plain = [key for key in self.__dict__ if not key.startswith('_')]
             hint = 'it has ' + ', '.join(self._registered_names() + plain)
-        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}; {hint}', name=name, obj=self)
+        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}; {hint}',
+                             name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         dictionary = _registered_in(self, name)
@@ -78,7 +90,8 @@ class Registry:
 
     def register_buffer(self, name: str, tensor: Tensor) -> None:
         "Keep `tensor` under `name`: saved and moved with the module, and not trained."
-        if not isinstance(tensor, Tensor): raise TypeError(f'buffer {name!r} must be a tensor, not a {type(tensor).__name__}')
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f'buffer {name!r} must be a tensor, not a {type(tensor).__name__}')
         if name not in self._buffers and hasattr(self, name):
             raise KeyError(f'{type(self).__name__} already has an attribute {name!r}')
         self._buffers[name] = tensor
@@ -95,9 +108,11 @@ def _once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 def _full_name(prefix: str, name: str) -> str: return f'{prefix}.{name}' if prefix else name
 
 class ModuleTree(Registry):
-    "A module that finds all below it: modules, parameters, buffers, with full names, each once."
+    "A module that finds all below it: modules, parameters, buffers, by full name, each once."
 
-    def named_modules(self, memo: set | None = None, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    def named_modules(
+        self, memo: set | None = None, prefix: str = '',
+    ) -> Iterator[tuple[str, Any]]:
         "This module (its name is `''`) and all below it. `memo` holds those already seen."
         memo = set() if memo is None else memo
         if self in memo: return
@@ -108,22 +123,30 @@ class ModuleTree(Registry):
 
     def _named_tensors(self, dictionary: str) -> Iterator[tuple[str, Tensor | None]]:
         for prefix, module in self.named_modules():
-            for name, tensor in getattr(module, dictionary).items(): yield _full_name(prefix, name), tensor
+            for name, tensor in getattr(module, dictionary).items():
+                yield _full_name(prefix, name), tensor
 
     def named_children(self) -> Iterator[tuple[str, Any]]:
         "The modules directly below this one."
         return _once(self._modules.items())
 
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: return _once(self._named_tensors('_parameters'))
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]: return _once(self._named_tensors('_buffers'))
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return _once(self._named_tensors('_parameters'))
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        return _once(self._named_tensors('_buffers'))
 
     def modules(self) -> Iterator[Any]: return (module for _, module in self.named_modules())
     def children(self) -> Iterator[Any]: return (child for _, child in self.named_children())
-    def parameters(self) -> Iterator[nn.Parameter]: return (p for _, p in self.named_parameters())
-    def buffers(self) -> Iterator[Tensor]: return (buffer for _, buffer in self.named_buffers())
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return (p for _, p in self.named_parameters())
+
+    def buffers(self) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers())
 
     def extra_repr(self) -> str:
-        "What stands between the brackets when the module is printed; for subclasses to override."
+        "What stands between the brackets of a printed module; for subclasses to override."
         return ''
 
     def __repr__(self) -> str:
@@ -158,22 +181,27 @@ class TrainableTree(ModuleTree):
         for p in self.parameters(): p.grad = None
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        "Move to a device, or floats to a dtype, or both, as in `Tensor.to`. Returns the module."
-        dtype = torch.empty(0).to(*args, **kwargs).dtype # what these arguments turn a float into
-        if not dtype.is_floating_point: raise TypeError(f'to takes a type of float, not {dtype}: parameters need gradients')
+        "Move to a device or floats to a dtype, or both, as in `Tensor.to`. Returns the module."
+        dtype = torch.empty(0).to(*args, **kwargs).dtype # what these arguments make of a float
+        if not dtype.is_floating_point:
+            raise TypeError(f'to takes a type of float, not {dtype}: parameters need gradients')
 
         def moved(tensor):
             new = tensor.to(*args, **kwargs)
-            return new if tensor.is_floating_point() else tensor.to(new.device) # whole numbers stay whole numbers
+            # Whole numbers stay whole numbers.
+            return new if tensor.is_floating_point() else tensor.to(new.device)
 
         for tensor in [*self.parameters(), *self.buffers()]:
-            grad, tensor.grad = tensor.grad, None # a gradient must have its parameter's dtype at every moment
+            # A gradient must have its parameter's dtype at every moment.
+            grad, tensor.grad = tensor.grad, None
             tensor.data = moved(tensor.data)
             if grad is not None: tensor.grad = moved(grad)
         return self
 
 # %% ../nbs/03_module.ipynb #9081255a
-def _form(value: Any) -> str: return f'shape {list(value.shape)}' if isinstance(value, Tensor) else f'a {type(value).__name__}'
+def _form(value: Any) -> str:
+    if isinstance(value, Tensor): return f'shape {list(value.shape)}'
+    return f'a {type(value).__name__}'
 
 def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     "A line for each key of `given` that does not fit those of a module, `own`."
@@ -186,7 +214,8 @@ def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str
     return sorted(lines)
 
 class Module(TrainableTree):
-    "Base class of models that know their parameters: the parts of `torch.nn.Module` that these pages use."
+    """Base class of models that know their parameters: the parts of `torch.nn.Module` that
+    these pages use."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: return self.forward(*args, **kwargs)
 
@@ -194,26 +223,35 @@ class Module(TrainableTree):
         raise NotImplementedError(f'{type(self).__name__} has no forward method')
 
     def state_dict(self, *, prefix: str = '', keep_vars: bool = False) -> dict[str, Tensor]:
-        "All parameters and buffers by full name, a shared one under each of its names. `keep_vars` keeps them on the graph."
+        """All parameters and buffers by full name, a shared one under each of its names.
+
+        `keep_vars` keeps them on the graph."""
         state = {}
         for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
-            if tensor is not None: state[prefix + name] = tensor if keep_vars else tensor.detach()
+            if tensor is not None:
+                state[prefix + name] = tensor if keep_vars else tensor.detach()
         for name, child in self._modules.items():
-            if child is not None: state.update(child.state_dict(prefix=f'{prefix}{name}.', keep_vars=keep_vars))
+            if child is not None:
+                state.update(child.state_dict(prefix=f'{prefix}{name}.', keep_vars=keep_vars))
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        "Copy `state_dict` into the module. Raises a `RuntimeError` that names every key that does not fit, and copies nothing."
+        """Copy `state_dict` into the module.
+
+        Raises a `RuntimeError` that names every key that does not fit, and copies nothing."""
         own = self.state_dict()
         if misfits := _misfits(own, state_dict):
-            raise RuntimeError('\n  '.join([f'state_dict does not fit {type(self).__name__}, nothing was loaded:', *misfits]))
-        new = {key: state_dict[key].to(tensor) for key, tensor in own.items()} # whatever fails, fails before the first copy
+            title = f'state_dict does not fit {type(self).__name__}, nothing was loaded:'
+            raise RuntimeError('\n  '.join([title, *misfits]))
+        # Whatever fails, fails before the first copy.
+        new = {key: state_dict[key].to(tensor) for key, tensor in own.items()}
         with torch.no_grad():
             for key, tensor in own.items(): tensor.copy_(new[key])
 
 # %% ../nbs/03_module.ipynb #ba69d2e5
 class Linear(Module):
-    "`x @ weight.T + bias`, drawn from $\\pm 1 / \\sqrt{D}$ as in PyTorch (compare LeCun et al. 1998, \"Efficient BackProp\")."
+    """`x @ weight.T + bias`, drawn from $\\pm 1 / \\sqrt{D}$ as in PyTorch
+    (compare LeCun et al. 1998, "Efficient BackProp")."""
 
     def __init__(
         self,
@@ -225,20 +263,26 @@ class Linear(Module):
         self.in_features = _check_whole('in_features', in_features)
         self.out_features = _check_whole('out_features', out_features)
         bound = 1 / math.sqrt(in_features)
-        self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound)) if bias else None
+
+        def drawn(*shape): return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+        self.weight = drawn(out_features, in_features)
+        self.bias = drawn(out_features) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        "`[..., in_features]` to `[..., out_features]`. Raises `ValueError` for rows of another length."
+        """`[..., in_features]` to `[..., out_features]`.
+
+        Raises `ValueError` for rows of another length."""
         try: product = x @ self.weight.T
         except RuntimeError as error:
             if x.shape[-1:] == (self.in_features,): raise # it is something else
-            raise ValueError(f'input has shape {list(x.shape)}, '
-                             f'and this layer takes rows of {self.in_features} numbers') from error
+            raise ValueError(f'input has shape {list(x.shape)}, and this layer takes rows of '
+                             f'{self.in_features} numbers') from error
         return product if self.bias is None else product + self.bias
 
     def extra_repr(self) -> str:
-        return f'in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}'
+        return (f'in_features={self.in_features}, out_features={self.out_features}, '
+                f'bias={self.bias is not None}')
 
 # %% ../nbs/03_module.ipynb #9abaf6b7
 class ReLU(Module):
@@ -247,7 +291,9 @@ class ReLU(Module):
 
 # %% ../nbs/03_module.ipynb #d18eeb6d
 class Sequential(Module):
-    "Modules called in a row, each with the output of the one before. They can be indexed and counted."
+    """Modules called in a row, each with the output of the one before.
+
+    They can be indexed and counted."""
 
     def __init__(self, *modules: Any): # the modules, first to last
         super().__init__()
@@ -268,10 +314,16 @@ class Sequential(Module):
 
 # %% ../nbs/03_module.ipynb #1ea49afb
 class MLP(Sequential):
-    "A multi-layer perceptron: linear layers of the given sizes with a `ReLU` between them (Goodfellow et al. 2016, 6)."
+    """A multi-layer perceptron: linear layers of the given sizes with a `ReLU` between them
+    (Goodfellow et al. 2016, 6)."""
 
-    def __init__(self, *sizes: int): # inputs, hidden units of each layer, outputs: `MLP(784, 50, 10)`
-        if len(sizes) < 2: raise ValueError(f'sizes is {sizes}: give at least the number of inputs and of outputs')
+    def __init__(
+        self,
+        *sizes: int, # inputs, hidden units of each layer, outputs: `MLP(784, 50, 10)`
+    ):
+        if len(sizes) < 2:
+            raise ValueError(f'sizes is {sizes}: give at least the number of inputs and '
+                             'of outputs')
         layers = []
         for n_in, n_out in zip(sizes, sizes[1:]): layers += [Linear(n_in, n_out), ReLU()]
         super().__init__(*layers[:-1]) # no ReLU after the last
