@@ -6,7 +6,6 @@
 __all__ = ['save_mlp', 'load_mlp', 'mlp_train', 'mlp_predict']
 
 # %% ../nbs/14_cli.ipynb #9c1016de
-import json
 import math
 import os
 import shlex
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from inspect import signature
+from json import dumps as to_json
+from json import loads as from_json
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,7 +47,7 @@ def save_mlp(
     from safetensors.torch import save
 
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    text = {'mlp': json.dumps({**metadata, 'sizes': model.sizes})} # one entry: safetensors shuffles them
+    text = {'mlp': to_json({**metadata, 'sizes': model.sizes})} # one entry: safetensors shuffles them
     data = save(state, text) # its `save_file` would write a file that only its owner may read
     try: write_whole(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error: raise OSError(f'{path} cannot be written: {error}') from error
@@ -62,7 +63,7 @@ def load_mlp(
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder: name the weights file in it')
     try:
         with safe_open(path, framework='pt') as file:
-            metadata = json.loads((file.metadata() or {})['mlp'])
+            metadata = from_json((file.metadata() or {})['mlp'])
             state = {name: file.get_tensor(name) for name in file.keys()}
         with torch.random.fork_rng(devices=[]): # the weights that are drawn here are thrown away
             model = MLP(*metadata['sizes']).to(next(iter(state.values())).dtype)
@@ -290,26 +291,50 @@ def _save_seen(path: Path, forms: list[Tensor], titles: list[str]) -> None:
     for axes, form, title in zip(grid, forms, titles): show_image(form, axes, title)
     write_whole(path, lambda temporary: figure.savefig(temporary, format='png'))
 
+# %% ../nbs/14_cli.ipynb #9f2dfeba
+_picture_kinds = '.png', '.jpg', '.jpeg', '.webp', '.bmp', '.gif', '.tif', '.tiff'
+
+def _pictures(paths: Iterable[str]) -> list[Path]:
+    "The paths, with the pictures in them in place of folders. Raises `ValueError` for a folder without."
+    found = []
+    for path in (Path(path).expanduser() for path in paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _picture_kinds]
+        if not inside: raise ValueError(f'{path} is a folder without a picture ({", ".join(_picture_kinds)})')
+        found += inside
+    return found
+
+def _in_words(probs: Tensor) -> str: # probabilities `[10]`
+    (first, second), (digit, other) = (values.tolist() for values in probs.topk(2))
+    if first >= 0.9: return f'{digit}'
+    return f'{digit}, not for sure: {first:.0%}, and {second:.0%} for {other}'
+
 # %% ../nbs/14_cli.ipynb #f2c64d33
 def mlp_predict(
     weights: str, # weights file of mlp_train
-    images: list[str], # pictures of one digit each, PNG or JPEG, dark on light or light on dark
+    images: list[str], # pictures of one digit each, or folders of such, dark on light or light on dark
     show: str | None = None, # picture to write, such as seen.png: what the network sees
+    json: bool = False, # print a line of JSON for each picture, with all probabilities
 ) -> None:
-    "Print the digit in each picture, and the probability of every digit in percent."
+    "Print the digit in each picture."
     model, _ = load_mlp(weights)
     if (model.sizes[0], model.sizes[-1]) != (784, 10):
-        raise ValueError(f'{weights}: this network has sizes {model.sizes}, where 784 inputs and 10 outputs are needed')
+        raise ValueError(f'{weights}: this network has sizes {model.sizes}, where 784 inputs and 10 '
+                         'outputs are needed')
     forms, titles, unread = [], [], []
-    for image in images:
+    for image in _pictures(images):
         try: form = mnist_form(picture_ink(image))
-        except (ValueError, OSError) as error: unread.append(str(error))
-        else:
-            with torch.no_grad(): probs = model(form[None])[0].softmax(dim=0)
-            percents = '  '.join(f'{digit}: {p:.0%}' for digit, p in enumerate(probs.tolist()))
-            print(f'{image}: {probs.argmax()}  ({percents})')
-            forms.append(form)
-            titles.append(f'{Path(image).name}: {probs.argmax()}')
+        except (ValueError, OSError) as error:
+            unread.append(str(error))
+            continue
+        with torch.no_grad(): probs = model(form[None])[0].softmax(dim=0)
+        digit = probs.argmax().item()
+        if json: print(to_json({'picture': str(image), 'digit': digit, 'probabilities': probs.tolist()}))
+        else: print(f'{image}: {_in_words(probs)}')
+        forms.append(form)
+        titles.append(f'{image.name}: {digit}')
     if show and forms: _save_seen(Path(show).expanduser(), forms, titles)
     if unread: raise ValueError('; '.join(unread))
 
@@ -393,6 +418,7 @@ def _predict_parser() -> ArgumentParser:
     parser = _Parser('mlp_predict', mlp_predict.__doc__, ['mlp_predict runs/mnist/weights.safetensors 3.png 7.png'])
     parser.add_argument('weights', **_about(mlp_predict, 'weights'))
     parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))
+    parser.add_argument('--json', action='store_true', help=docments(mlp_predict)['json'])
     parser.add_argument('--show', **_about(mlp_predict, 'show'))
     return parser
 
