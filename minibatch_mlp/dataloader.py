@@ -493,13 +493,8 @@ def _check_state(state: Any, loader: Any) -> None:
     if wrong: raise ValueError(f'the state is of another loader: it has {wrong}')
 
 # %% ../nbs/06_dataloader.ipynb #7ca6908a
-class DataLoader(_BatchLoader):
-    """Batches of a data set, those of `torch.utils.data.DataLoader` for the same seed, and a
-    place in the epoch to go on from.
-
-    Closing its iterator ends the epoch. Workers seed `random`, NumPy and PyTorch for each
-    batch. Raises `ValueError` for arguments out of range or in each other's way, and
-    `TypeError` for a data set without an index or a length."""
+class _PlacedLoader(_BatchLoader):
+    "Notes its place in the epoch, and can begin at another."
     _place = None # of the iterator that moved last: batches handed out, states at its start
     _resume = None # the place from which the next iterator is to go on
 
@@ -535,6 +530,15 @@ class DataLoader(_BatchLoader):
 
     def _set_states(self, states: list[Tensor]) -> None:
         for generator, state in zip(_generators(self), states): generator.set_state(state)
+
+# %% ../nbs/06_dataloader.ipynb #293f89e2
+class DataLoader(_PlacedLoader):
+    """Batches of a data set, those of `torch.utils.data.DataLoader` for the same seed, and a
+    place in the epoch to go on from.
+
+    Closing its iterator ends the epoch. Workers seed `random`, NumPy and PyTorch for each
+    batch. Raises `ValueError` for arguments out of range or in each other's way, and
+    `TypeError` for a data set without an index or a length."""
 
     def state_dict(self) -> dict[str, Any]:
         """Where the running epoch is, as data that `torch.load` reads with `weights_only=True`.
