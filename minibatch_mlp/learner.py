@@ -38,14 +38,23 @@ class DataLoaders(NamedTuple):
     valid: Iterable | None = None
 
 # %% ../nbs/07_learner.ipynb #c9fd2757
-class StopFit(Exception): "Raise it in a callback to end the fit in good order. An epoch that was training gets its row."
-class SkipEpoch(Exception): "Raise it in a callback to leave out the rest of this epoch, its row included."
-class SkipBatch(Exception): "Raise it in a callback to leave out the rest of this batch. Gradients that are there stay."
-class SkipStep(Exception): "Raise it in `before_step` to leave the weights alone for now, and to keep the gradients."
+class StopFit(Exception):
+    "Raise it in a callback to end the fit in good order. An epoch in training gets its row."
 
-PARTS = 'fit', 'epoch', 'train', 'batch', 'forward', 'backward', 'step', 'validate', 'valid_batch', 'predict'
+class SkipEpoch(Exception):
+    "Raise it in a callback to leave out the rest of this epoch, its row included."
+
+class SkipBatch(Exception):
+    "Raise it in a callback to leave out the rest of this batch. Gradients that are there stay."
+
+class SkipStep(Exception):
+    "Raise it in `before_step` to leave the weights alone for now, and to keep the gradients."
+
+PARTS = ('fit', 'epoch', 'train', 'batch', 'forward', 'backward', 'step',
+         'validate', 'valid_batch', 'predict')
 EVENTS = tuple(f'{when}_{part}' for part in PARTS for when in ('before', 'after', 'cleanup'))
-SKIPS = {'fit': StopFit, 'epoch': SkipEpoch, 'batch': SkipBatch, 'valid_batch': SkipBatch, 'step': SkipStep}
+SKIPS = {'fit': StopFit, 'epoch': SkipEpoch, 'batch': SkipBatch, 'valid_batch': SkipBatch,
+         'step': SkipStep}
 
 # %% ../nbs/07_learner.ipynb #1f0a0011
 def _check_event(cls: type, name: str) -> None:
@@ -53,7 +62,8 @@ def _check_event(cls: type, name: str) -> None:
     words = name.split('_')
     foreign = words[0] == 'on' and words[-1] in ('begin', 'start', 'end')
     when = 'after' if words[-1] == 'end' else 'before'
-    part = '_'.join(words[1:-1]).replace('train_batch', 'batch').replace('validation', 'validate')
+    part = '_'.join(words[1:-1])
+    part = part.replace('train_batch', 'batch').replace('validation', 'validate')
     meant = {'train': 'fit', 'test': 'validate'}.get(part, part)
     close = get_close_matches(f'{when}_{meant}' if foreign else name, EVENTS, 1, cutoff=0.8)
     if foreign or close or len(words) > 1 and words[0] in ('before', 'after', 'cleanup'):
@@ -62,9 +72,10 @@ def _check_event(cls: type, name: str) -> None:
 
 # %% ../nbs/07_learner.ipynb #0246a90f
 class Callback:
-    """Base class of what is added to a training loop. Its methods are named after `EVENTS` and take the loop.
+    """Base class of what is added to a training loop.
 
-    A class with a method that looks like an event and is none raises `TypeError`."""
+    Its methods are named after `EVENTS` and take the loop. A class with a method that looks
+    like an event and is none raises `TypeError`."""
     order = 0 # callbacks with a lower number come first
     looks_on = False # true if a run that goes well has the same weights without it
     in_trials = True # whether a short run on the side, such as `lr_find`, has it too
@@ -82,11 +93,15 @@ class Callback:
 # %% ../nbs/07_learner.ipynb #1f0a0013
 def _checked_cbs(cbs: Iterable[Callback]) -> list[Callback]:
     if isinstance(cbs, Callback):
-        raise TypeError(f'cbs is a {type(cbs).__name__}: give a list, cbs=[{type(cbs).__name__}(...)]')
+        raise TypeError(f'cbs is a {type(cbs).__name__}: '
+                        f'give a list, cbs=[{type(cbs).__name__}(...)]')
     cbs = list(cbs)
     for cb in cbs:
-        if isinstance(cb, type): raise TypeError(f'cbs holds the class {cb.__name__}: give an object, {cb.__name__}(...)')
-        if not isinstance(cb, Callback): raise TypeError(f'cbs holds {cb!r}, which is not a Callback: inherit from it')
+        if isinstance(cb, type):
+            raise TypeError(f'cbs holds the class {cb.__name__}: '
+                            f'give an object, {cb.__name__}(...)')
+        if not isinstance(cb, Callback):
+            raise TypeError(f'cbs holds {cb!r}, which is not a Callback: inherit from it')
     return cbs
 
 # %% ../nbs/07_learner.ipynb #1f0a0002
@@ -97,20 +112,26 @@ class Loop:
 
     @property
     def cbs(self) -> tuple[Callback, ...]:
-        "The callbacks, sorted by their `order`. Those that are assigned here are told from the next part on."
+        """The callbacks, sorted by their `order`.
+
+        Those that are assigned here are told from the next part on."""
         return self._cbs
 
     @cbs.setter
     def cbs(self, cbs: Iterable[Callback]) -> None:
         self._cbs = tuple(sorted(_checked_cbs(cbs), key=lambda cb: cb.order))
-        self._told = {part: self._who_is_told(part) for part in PARTS} # looked up once, and not at every batch
+        # Looked up once, and not at every batch.
+        self._told = {part: self._who_is_told(part) for part in PARTS}
 
     def _who_is_told(self, part: str) -> list[tuple]:
-        methods = [[getattr(cb, f'{when}_{part}', None) for when in ('before', 'after', 'cleanup')] for cb in self.cbs]
+        names = [f'{when}_{part}' for when in ('before', 'after', 'cleanup')]
+        methods = [[getattr(cb, name, None) for name in names] for cb in self.cbs]
         return [of_cb for of_cb in methods if any(of_cb)]
 
     def part(self, name: str, body: Callable[[], Any]) -> None:
-        "Call `body`, and around it the callbacks that wait for this part. One of them may leave out the rest."
+        """Call `body`, and around it the callbacks that wait for this part.
+
+        One of them may leave out the rest."""
         try:
             if self._told[name]: self._tell_around(name, body)
             else: body()
@@ -129,13 +150,18 @@ class Loop:
 def count_rows(
     batch: Any, # a tensor `[N, ...]`, or lists, tuples and dicts of such, nested to any depth
 ) -> int: # N
-    "The common length of the tensors in `batch`. Raises `TypeError` if there are none, and `ValueError` if lengths differ."
+    """The common length of the tensors in `batch`.
+
+    Raises `TypeError` if there are none, and `ValueError` if lengths differ."""
     if isinstance(batch, Tensor) and batch.ndim: return len(batch)
     tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
-    if not tensors: raise TypeError(f'a batch must hold tensors, not a {type(batch).__name__}: see torch.as_tensor')
+    if not tensors:
+        raise TypeError(f'a batch must hold tensors, not a {type(batch).__name__}: '
+                        'see torch.as_tensor')
     lengths = {len(tensor) if tensor.ndim else 'no dimension' for tensor in tensors}
     if len(lengths) > 1 or 'no dimension' in lengths:
-        raise ValueError(f'the tensors of a batch have the shapes {[list(t.shape) for t in tensors]}: rows come first')
+        shapes = [list(tensor.shape) for tensor in tensors]
+        raise ValueError(f'the tensors of a batch have the shapes {shapes}: rows come first')
     return lengths.pop()
 
 class Mean:
@@ -152,7 +178,9 @@ class Mean:
 # %% ../nbs/07_learner.ipynb #1f0a0008
 class MeanMetric:
     "A metric made of a function whose mean over the rows is meant."
-    def __init__(self, func: Callable): self.func = func # takes predictions and labels to a number
+    def __init__(self, func: Callable): # takes predictions and labels to a number
+        self.func = func
+
     def reset(self) -> None: self.mean = Mean()
     def compute(self) -> float: return self.mean.value
 
@@ -161,26 +189,34 @@ class MeanMetric:
         try: self.mean.add(float(value), count_rows(yb))
         except (TypeError, ValueError, RuntimeError):
             name = getattr(self.func, '__name__', self.func)
-            raise TypeError(f'the metric {name} returned {value!r:.60}, where a number is needed') from None
+            raise TypeError(f'the metric {name} returned {value!r:.60}, '
+                            'where a number is needed') from None
 
 # %% ../nbs/07_learner.ipynb #1f0a0012
 def named_metrics(
-    metrics: Sequence | Mapping, # functions, or objects with `reset`, `update` and `compute`; a dict gives them names
+    metrics: Sequence | Mapping, # functions or objects that gather; a dict gives them names
 ) -> dict[str, Any]: # each an object
-    "The metrics by name. Raises `TypeError` for what cannot be one, and `ValueError` for names that come twice."
+    """The metrics by name. Objects that gather have `reset`, `update` and `compute`.
+
+    Raises `TypeError` for what cannot be a metric, and `ValueError` for names that come
+    twice."""
     if callable(metrics) or hasattr(metrics, 'update') and not isinstance(metrics, Mapping):
         raise TypeError('metrics is a single metric: give a list, as in metrics=[accuracy]')
     if not isinstance(metrics, Mapping):
         names = [getattr(metric, '__name__', type(metric).__name__) for metric in metrics]
         if len({*names}) < len(names):
-            raise ValueError(f'metrics have the names {names}: give a dict, metrics={{name: metric}}')
+            raise ValueError(f'metrics have the names {names}: '
+                             'give a dict, metrics={name: metric}')
         metrics = dict(zip(names, metrics))
-    if 'loss' in metrics: raise ValueError("a metric is called 'loss', as the loss is: give a dict, metrics={name: metric}")
+    if 'loss' in metrics:
+        raise ValueError("a metric is called 'loss', as the loss is: "
+                         'give a dict, metrics={name: metric}')
     named = {}
     for name, metric in metrics.items():
         gathers = all(hasattr(metric, method) for method in ('reset', 'update', 'compute'))
         if isinstance(metric, type) or not (gathers or callable(metric)):
-            raise TypeError(f'metrics holds {name}, {metric!r}: give a function, or an object with reset, update and compute')
+            raise TypeError(f'metrics holds {name}, {metric!r}: '
+                            'give a function, or an object with reset, update and compute')
         named[name] = metric if gathers else MeanMetric(metric)
     return named
 
@@ -195,19 +231,23 @@ def optimized_parameters(opt: Any) -> list[Tensor]: # `opt_func` may have left s
 
 def _checked_optimizer(opt: Any) -> Any:
     if not hasattr(opt, 'param_groups'):
-        raise TypeError(f'opt_func made a {type(opt).__name__}, which is not an optimiser: it has no param_groups')
+        raise TypeError(f'opt_func made a {type(opt).__name__}, which is not an optimiser: '
+                        'it has no param_groups')
     closure = signature(opt.step).parameters.get('closure')
     if closure and closure.default is closure.empty:
-        raise TypeError(f'opt_func made a {type(opt).__name__}, which calls the model itself: it needs a loop of its own')
+        raise TypeError(f'opt_func made a {type(opt).__name__}, which calls the model itself: '
+                        'it needs a loop of its own')
     return opt
 
 def _explain_input(model: Any, xb: Any, error: Exception) -> None:
     "Raise a `TypeError` that says so if `model` failed because of the kind of its inputs."
     dtype = next(model.parameters()).dtype
     for leaf in tree_leaves(xb):
-        if isinstance(leaf, np.ndarray): raise TypeError('xb is a NumPy array: give torch.as_tensor(xb)') from error
+        if isinstance(leaf, np.ndarray):
+            raise TypeError('xb is a NumPy array: give torch.as_tensor(xb)') from error
         if isinstance(leaf, Tensor) and leaf.dtype != dtype and leaf.dtype != torch.int64:
-            raise TypeError(f'xb holds {leaf.dtype} and the model {dtype}: give xb.to({dtype})') from error
+            raise TypeError(f'xb holds {leaf.dtype} and the model {dtype}: '
+                            f'give xb.to({dtype})') from error
 
 # %% ../nbs/07_learner.ipynb #1f0b0001
 class BatchLoop(Loop):
@@ -223,7 +263,8 @@ class BatchLoop(Loop):
 
     def _take(self, batch: Any) -> None:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f'a batch must be a pair (xb, yb), not a {type(batch).__name__}: see collate_fn')
+            raise TypeError(f'a batch must be a pair (xb, yb), not a {type(batch).__name__}: '
+                            'see collate_fn')
         self.xb, self.yb = batch
         self.rows = count_rows(self.yb)
 
@@ -248,8 +289,8 @@ class BatchLoop(Loop):
         self.loss = self.loss_func(self.preds, self.yb)
         try: self.loss_value = self.loss.item() # fetched from a GPU once, for all who ask
         except (AttributeError, RuntimeError, ValueError):
-            raise TypeError(f'loss_func returned {self.loss!r:.60}, where a scalar tensor is needed, a mean over the '
-                            'rows') from None
+            raise TypeError(f'loss_func returned {self.loss!r:.60}, where a scalar tensor is '
+                            'needed, a mean over the rows') from None
 
     def _backward(self) -> None: self.loss.backward() # of the loss as callbacks have left it
 
@@ -264,7 +305,8 @@ class BatchLoop(Loop):
 class EpochLoop(BatchLoop):
     "Goes through the training data again and again."
 
-    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable, cbs: Iterable[Callback] = ()):
+    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable,
+                 cbs: Iterable[Callback] = ()):
         super().__init__(model, loss_func, cbs)
         self.dls, self.history, self.mean_loss = dls, [], Mean()
         self.epoch = self.batch = self.first_epoch = self.last_epoch = 0
@@ -302,27 +344,31 @@ class EpochLoop(BatchLoop):
         except StopFit: self.stopping = True
         finally:
             self._forget()
-            if hasattr(batches, 'close'): batches.close() # the epoch of a loader that was left early
-        if not self.batch: raise ValueError(f'dls.train had no batch in epoch {self.epoch}: can it be gone through again?')
+            if hasattr(batches, 'close'): batches.close() # an epoch that was left early
+        if not self.batch:
+            raise ValueError(f'dls.train had no batch in epoch {self.epoch}: '
+                             'can it be gone through again?')
 
     def _one_batch(self) -> None:
         super()._one_batch()
         self.mean_loss.add(self.loss_value, self.rows)
 
-    def _row(self) -> dict[str, float]: return {'epoch': self.epoch, 'train_loss': self.mean_loss.value}
+    def _row(self) -> dict[str, float]:
+        return {'epoch': self.epoch, 'train_loss': self.mean_loss.value}
 
 # %% ../nbs/07_learner.ipynb #1f0b0008
 class TrainingLoop(EpochLoop):
     "Makes the optimiser, sets its learning rates, and fits."
 
-    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable, opt_func: Callable, cbs: Iterable[Callback] = ()):
+    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable, opt_func: Callable,
+                 cbs: Iterable[Callback] = ()):
         super().__init__(model, dls, loss_func, cbs)
         self.opt_func, self._made_by, self._made_for, self.base_lrs = opt_func, opt_func, [], []
 
     def fit(
         self,
         epochs: int, # passes over the training data
-        lr: float | None = None, # learning rate, that of the fastest group of parameters; `None` is what the optimiser has
+        lr: float | None = None, # learning rate of the fastest group; `None` is the optimiser's
         cbs: Iterable[Callback] = (), # callbacks for this fit alone
     ) -> None:
         """Train for `epochs` more epochs, and add a row for each to `history`.
@@ -338,11 +384,12 @@ class TrainingLoop(EpochLoop):
         self._run(cbs)
 
     def _ready_optimizer(self) -> None:
-        "Make an optimiser, if there is none or if `model` or `opt_func` are no longer those it was made for."
+        "Make an optimiser if there is none, or if `model` or `opt_func` has changed since."
         params = list(self.model.parameters())
         known = {id(p) for p in self._made_for} # some that `opt_func` has left out, perhaps
         if self.opt is not None: known.update(map(id, optimized_parameters(self.opt)))
-        if self.opt is None or self.opt_func is not self._made_by or not known.issuperset(map(id, params)):
+        has_new = not known.issuperset(map(id, params))
+        if self.opt is None or self.opt_func is not self._made_by or has_new:
             self.opt = _checked_optimizer(self.opt_func(params))
             self._made_by, self._made_for = self.opt_func, params
 
@@ -359,27 +406,35 @@ class TrainingLoop(EpochLoop):
 
     @property
     def progress(self) -> float:
-        "The share of the fit that was done before this batch, in `[0, 1]`; in whole epochs if `dls.train` has no length."
+        """The share of the fit that was done before this batch, in `[0, 1]`.
+
+        It counts whole epochs if `dls.train` has no length."""
         done, batches = self.epoch - self.first_epoch, _length(self.dls.train)
         if batches and self.batch: done += (self.batch - 1) / batches
         if batches and self.batch > batches:
-            raise ValueError(f'len(dls.train) is {batches}, and it has handed out {self.batch} batches in this epoch: give '
-                             'it the right length, or none')
+            raise ValueError(f'len(dls.train) is {batches}, and it has handed out {self.batch} '
+                             'batches in this epoch: give it the right length, or none')
         return done / (self.last_epoch - self.first_epoch + 1)
 
 # %% ../nbs/07_learner.ipynb #1f0c0005
-def _optimizer_state(opt: Any) -> dict: # as its state dict, but with the tensors themselves: ours would copy them
+def _optimizer_state(opt: Any) -> dict:
+    "As `opt.state_dict()`, but with the tensors themselves: that of ours would copy them."
     number = {p: i for i, p in enumerate(optimized_parameters(opt))}
-    groups = [{**group, 'params': [number[p] for p in group['params']]} for group in opt.param_groups]
-    return {'state': {number[p]: dict(kept) for p, kept in opt.state.items()}, 'param_groups': groups}
+    groups = [{**group, 'params': [number[p] for p in group['params']]}
+              for group in opt.param_groups]
+    state = {number[p]: dict(kept) for p, kept in opt.state.items()}
+    return {'state': state, 'param_groups': groups}
 
 # %% ../nbs/07_learner.ipynb #1f0c0004
 class Snapshot:
-    "A copy of the states of a model and its optimiser. The next one is written into the same memory."
+    """A copy of the states of a model and its optimiser.
+
+    The next one is written into the same memory."""
     def __init__(self, state: dict | None = None): self.state = state
 
     def take(self, loop: TrainingLoop) -> None:
-        new, form = tree_flatten({'model': loop.model.state_dict(), 'opt': _optimizer_state(loop.opt)})
+        states = {'model': loop.model.state_dict(), 'opt': _optimizer_state(loop.opt)}
+        new, form = tree_flatten(states)
         old, old_form = tree_flatten(self.state)
         if form != old_form: # the first, or the optimiser keeps more by now
             old = self.state = None
@@ -397,12 +452,14 @@ class Snapshot:
 
 # %% ../nbs/07_learner.ipynb #72805e0a
 class KeepFinite(Callback):
-    """Ends a fit with `FloatingPointError` when the loss or a weight is no longer finite, and goes back to what worked.
+    """Ends a fit with `FloatingPointError` when the loss or a weight is no longer finite, and
+    goes back to what worked.
 
-    Every `Learner` has one, unless another is given. The copy takes as much memory as the model and the optimiser's state."""
+    Every `Learner` has one, unless another is given. The copy takes as much memory as the
+    model and the optimiser's state; without one, the weights stay as they are."""
     order, looks_on, in_trials = -20, True, False
 
-    def __init__(self, every: int = 100): # steps between two copies; 0 makes none, and the weights stay as they are
+    def __init__(self, every: int = 100): # steps between two copies; 0 makes none
         self.every = _check_whole('every', every, 0)
 
     def before_fit(self, learn: TrainingLoop) -> None:
@@ -411,11 +468,13 @@ class KeepFinite(Callback):
     def _is_due(self, learn: TrainingLoop) -> bool:
         return self.every > 0 and (self.step is None or learn.step >= self.step + self.every)
 
-    def before_batch(self, learn: TrainingLoop) -> None: # the forward pass changes the buffers of BatchNorm
-        if self._is_due(learn): self.new_buffers = [buffer.clone() for buffer in learn.model.buffers()]
+    def before_batch(self, learn: TrainingLoop) -> None:
+        if self._is_due(learn): # the forward pass changes the buffers of BatchNorm
+            self.new_buffers = [buffer.clone() for buffer in learn.model.buffers()]
 
     def before_backward(self, learn: TrainingLoop) -> None:
-        if not math.isfinite(learn.loss_value): self._stop(learn, f'the loss became {learn.loss_value}')
+        if not math.isfinite(learn.loss_value):
+            self._stop(learn, f'the loss became {learn.loss_value}')
         if self._is_due(learn): # these weights have just made a loss that is finite
             self._check_weights(learn)
             self.copy.take(learn)
@@ -424,18 +483,22 @@ class KeepFinite(Callback):
     def after_train(self, learn: TrainingLoop) -> None: self._check_weights(learn)
 
     def _check_weights(self, learn: TrainingLoop) -> None:
-        if not all(p.isfinite().all() for p in learn.model.parameters()): self._stop(learn, 'a weight became infinite or nan')
+        if not all(p.isfinite().all() for p in learn.model.parameters()):
+            self._stop(learn, 'a weight became infinite or nan')
 
     def _stop(self, learn: TrainingLoop, what: str) -> None:
-        where = f'{what} in batch {learn.batch} of epoch {learn.epoch}, at learning rate {learn.opt.param_groups[0]["lr"]:g}'
+        lr = learn.opt.param_groups[0]['lr']
+        where = f'{what} in batch {learn.batch} of epoch {learn.epoch}, at learning rate {lr:g}'
         step = learn.step if self.step is None else self.step
         if self.step is not None: self.copy.put_back(learn)
         elif self.every: self.buffers = self.new_buffers # nothing else has changed yet
         for buffer, kept in zip(learn.model.buffers(), self.buffers): buffer.copy_(kept)
-        raise FloatingPointError(f'{where}. Model and optimiser are as after step {step} of the run. Try a smaller lr, and see '
-                                 'that the inputs are finite')
+        raise FloatingPointError(
+            f'{where}. Model and optimiser are as after step {step} of the run. '
+            'Try a smaller lr, and see that the inputs are finite')
 
-    def cleanup_fit(self, learn: TrainingLoop) -> None: self.copy = self.buffers = self.new_buffers = None
+    def cleanup_fit(self, learn: TrainingLoop) -> None:
+        self.copy = self.buffers = self.new_buffers = None
 
 # %% ../nbs/07_learner.ipynb #aa2d71e2
 def random_state(loaders: Iterable) -> dict:
@@ -447,20 +510,28 @@ def random_state(loaders: Iterable) -> dict:
             'numpy': [name, keys.tolist(), *place], 'python': random.getstate()}
 
 def set_random_state(state: dict, loaders: Iterable) -> None:
-    "Put back what `random_state` gave. States of devices and generators that are not here are left out."
-    for generator, saved in zip(_generators(*loaders), state['generators']): generator.set_state(saved)
+    """Put back what `random_state` gave.
+
+    States of devices and generators that are not here are left out."""
+    for generator, saved in zip(_generators(*loaders), state['generators']):
+        generator.set_state(saved)
     devices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     for device, saved in zip(devices, state['cuda']): torch.cuda.set_rng_state(saved, device)
-    if state['mps'] is not None and torch.backends.mps.is_available(): torch.mps.set_rng_state(state['mps'])
+    if state['mps'] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state['mps'])
     np.random.set_state(state['numpy'])
     random.setstate(state['python'])
 
 # %% ../nbs/07_learner.ipynb #1f0d0015
 @contextmanager
 def looking(learn: BatchLoop, loaders: Iterable) -> Iterator[None]:
-    "A `with` block in evaluation mode and without gradients, after which the loop and all random numbers are as before."
-    at_work = {name: getattr(learn, name) for name in ('xb', 'yb', 'rows', 'preds', 'loss', 'loss_value')}
-    modes = [(module, module.training) for module in learn.model.modules()] # some may be frozen in evaluation mode
+    """A `with` block in evaluation mode and without gradients.
+
+    After it, the loop and all random numbers are as before."""
+    at_work = {name: getattr(learn, name)
+               for name in ('xb', 'yb', 'rows', 'preds', 'loss', 'loss_value')}
+    # Some modules may be frozen in evaluation mode.
+    modes = [(module, module.training) for module in learn.model.modules()]
     numbers = random_state(loaders)
     learn.model.eval()
     try:
@@ -474,34 +545,41 @@ def looking(learn: BatchLoop, loaders: Iterable) -> Iterator[None]:
 class ValidatingLoop(TrainingLoop):
     "Measures the loss and the metrics on the validation set."
 
-    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable, opt_func: Callable, metrics: Sequence | Mapping,
-                 cbs: Iterable[Callback]):
+    def __init__(self, model: Any, dls: DataLoaders, loss_func: Callable, opt_func: Callable,
+                 metrics: Sequence | Mapping, cbs: Iterable[Callback]):
         super().__init__(model, dls, loss_func, opt_func, cbs)
         self.metrics = metrics
 
     @property
     def columns(self) -> list[str]:
         "The names in a row of the history."
-        valid = [] if self.dls.valid is None else [f'valid_{name}' for name in ('loss', *named_metrics(self.metrics))]
-        return ['epoch', 'train_loss', *valid, *(name for cb in self.cbs for name in cb.columns)]
+        names = ['epoch', 'train_loss']
+        if self.dls.valid is not None:
+            names += [f'valid_{name}' for name in ('loss', *named_metrics(self.metrics))]
+        return names + [name for cb in self.cbs for name in cb.columns]
 
     def _row(self) -> dict[str, float]:
         measured = self.validate()
         if not math.isfinite(measured.get('valid_loss', 0.)):
-            warnings.warn(f'the validation loss of epoch {self.epoch} is {measured["valid_loss"]}', stacklevel=2)
+            loss = measured['valid_loss']
+            warnings.warn(f'the validation loss of epoch {self.epoch} is {loss}', stacklevel=2)
         return {**super()._row(), **measured}
 
     def validate(
         self,
         dl: Iterable | None = None, # batches; `None` is `dls.valid`
     ) -> dict[str, float]: # `valid_loss` and the metrics; nothing if there is no `dls.valid`
-        "Measure loss and metrics over all rows, and change nothing. Raises `ValueError` if there is no batch."
+        """Measure loss and metrics over all rows, and change nothing.
+
+        Raises `ValueError` if there is no batch."""
         dl = self.dls.valid if dl is None else dl
         if dl is None: return {}
         if dl is self.dls.train: dl = copy.copy(dl) # which keeps its place, if it is at work
         loss, metrics = Mean(), named_metrics(self.metrics)
-        with looking(self, [*self.dls, dl]): self.part('validate', lambda: self._measure(dl, loss, metrics))
-        return {'valid_loss': loss.value, **{f'valid_{name}': float(metric.compute()) for name, metric in metrics.items()}}
+        with looking(self, [*self.dls, dl]):
+            self.part('validate', lambda: self._measure(dl, loss, metrics))
+        values = {f'valid_{name}': float(metric.compute()) for name, metric in metrics.items()}
+        return {'valid_loss': loss.value, **values}
 
     def _measure(self, dl: Iterable, loss: Mean, metrics: dict[str, Any]) -> None:
         def measure_batch():
@@ -515,11 +593,12 @@ class ValidatingLoop(TrainingLoop):
         for batch in dl:
             self._take(batch)
             self.part('valid_batch', measure_batch)
-        if batch is None: raise ValueError('the validation had no batch: can its data be gone through again?')
+        if batch is None:
+            raise ValueError('the validation had no batch: can its data be gone through again?')
 
 # %% ../nbs/07_learner.ipynb #1f0d0017
 class Learner(ValidatingLoop):
-    """A model, its data, its loss and its optimiser, and the loop that trains it and tells callbacks of everything.
+    """A model, its data, loss and optimiser, and the loop that trains it and tells callbacks.
 
     Raises `TypeError` or `ValueError` for arguments of the wrong kind."""
 
@@ -527,9 +606,9 @@ class Learner(ValidatingLoop):
         self,
         model: Any, # takes `xb` to predictions; a `Module` or a `torch.nn.Module`
         dls: DataLoaders, # batches to train on, and to validate on or `None`
-        loss_func: Callable = cross_entropy, # takes predictions and `yb` to a scalar, a mean over the rows
-        opt_func: Callable = SGD, # takes a list of parameters to an optimiser, ours or PyTorch's
-        metrics: Sequence | Mapping = (), # as in `named_metrics`: measured on the validation set
+        loss_func: Callable = cross_entropy, # takes predictions and `yb` to a scalar mean loss
+        opt_func: Callable = SGD, # takes a parameter list to an optimiser, ours or PyTorch's
+        metrics: Sequence | Mapping = (), # for the validation set, as in `named_metrics`
         cbs: Iterable[Callback] = (), # callbacks; `KeepFinite` comes by itself
     ):
         cbs = _checked_cbs(cbs)
@@ -560,53 +639,75 @@ class Learner(ValidatingLoop):
         "What the model makes of `x` in evaluation mode. Changes nothing."
         self._check_settings()
         starts, preds = range(0, max(count_rows(x), 1), _check_whole('bs', bs)), []
-        def rows_from(start): return tree_map(lambda leaf: leaf[start:start + bs] if isinstance(leaf, Tensor) else leaf, x)
+        def rows_from(start):
+            return tree_map(
+                lambda leaf: leaf[start:start + bs] if isinstance(leaf, Tensor) else leaf, x)
+        def joined(*parts):
+            return torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0]
         def predict_all():
             for start in starts:
                 self.xb = rows_from(start)
                 self.part('forward', self._forward)
-                if count_rows(self.preds) != count_rows(self.xb):
-                    raise ValueError(f'the model gave {count_rows(self.preds)} rows for {count_rows(self.xb)}: they cannot '
-                                     'be joined')
+                made, given = count_rows(self.preds), count_rows(self.xb)
+                if made != given:
+                    raise ValueError(f'the model gave {made} rows for {given}: '
+                                     'they cannot be joined')
                 preds.append(self.preds)
         with looking(self, self.dls): self.part('predict', predict_all)
-        return tree_map(lambda *parts: torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0], *preds)
+        return tree_map(joined, *preds)
 
-    def __repr__(self) -> str: return f'Learner({type(self.model).__name__}, {len(self.history)} epochs in its history)'
+    def __repr__(self) -> str:
+        epochs = len(self.history)
+        return f'Learner({type(self.model).__name__}, {epochs} epochs in its history)'
 
 # %% ../nbs/07_learner.ipynb #1f0d0006
 def _check_model(model: Any) -> None:
-    if isinstance(model, type): raise TypeError(f'model is the class {model.__name__}: give an object, {model.__name__}(...)')
+    if isinstance(model, type):
+        raise TypeError(f'model is the class {model.__name__}: '
+                        f'give an object, {model.__name__}(...)')
     if not hasattr(model, 'parameters'):
-        raise TypeError(f'model is a {type(model).__name__}: give a Module or a torch.nn.Module')
-    if not list(model.parameters()): raise ValueError('model lists no parameters: there is nothing to train')
+        raise TypeError(f'model is a {type(model).__name__}: '
+                        'give a Module or a torch.nn.Module')
+    if not list(model.parameters()):
+        raise ValueError('model lists no parameters: there is nothing to train')
 
 def _check_loss_func(loss_func: Any) -> None:
     if isinstance(loss_func, type):
-        raise TypeError(f'loss_func is the class {loss_func.__name__}: give an object, {loss_func.__name__}()')
-    if not callable(loss_func): raise TypeError(f'loss_func is {loss_func!r}: give a function of predictions and labels')
+        raise TypeError(f'loss_func is the class {loss_func.__name__}: '
+                        f'give an object, {loss_func.__name__}()')
+    if not callable(loss_func):
+        raise TypeError(f'loss_func is {loss_func!r}: '
+                        'give a function of predictions and labels')
     reduction = getattr(loss_func, 'reduction', 'mean')
-    if reduction != 'mean': raise ValueError(f'loss_func has the reduction {reduction!r}: a mean over the rows is needed')
+    if reduction != 'mean':
+        raise ValueError(f'loss_func has the reduction {reduction!r}: '
+                         'a mean over the rows is needed')
 
 def _check_opt_func(opt_func: Any) -> None:
     if hasattr(opt_func, 'param_groups'):
         name = type(opt_func).__name__
-        raise TypeError(f'opt_func is an optimiser: give what makes one of a list of parameters, {name} or '
-                        f'partial({name}, ...)')
-    if not callable(opt_func): raise TypeError(f'opt_func is {opt_func!r}: give what makes an optimiser, such as SGD')
+        raise TypeError('opt_func is an optimiser: give what makes one of a list of '
+                        f'parameters, {name} or partial({name}, ...)')
+    if not callable(opt_func):
+        raise TypeError(f'opt_func is {opt_func!r}: give what makes an optimiser, such as SGD')
 
 def _checked_loaders(dls: Any) -> DataLoaders:
     if not isinstance(dls, tuple | list) or not 1 <= len(dls) <= 2:
-        raise TypeError(f'dls is a {type(dls).__name__}: give a pair of loaders, DataLoaders(train, valid)')
+        raise TypeError(f'dls is a {type(dls).__name__}: '
+                        'give a pair of loaders, DataLoaders(train, valid)')
     dls = DataLoaders(*dls)
     for name, dl in dls._asdict().items():
         if isinstance(dl, Dataset | MapDataset | torch.utils.data.TensorDataset):
-            raise TypeError(f'dls.{name} is a data set, and hands out single rows: give DataLoader(dataset, batch_size)')
+            raise TypeError(f'dls.{name} is a data set, and hands out single rows: '
+                            'give DataLoader(dataset, batch_size)')
         if isinstance(dl, Tensor | np.ndarray):
-            raise TypeError(f'dls.{name} is an array: give DataLoader(Dataset(x, y), batch_size)')
+            raise TypeError(f'dls.{name} is an array: '
+                            'give DataLoader(Dataset(x, y), batch_size)')
         if dl is not None and not isinstance(dl, Iterable):
-            raise TypeError(f'dls.{name} is a {type(dl).__name__}: give batches (xb, yb), such as a DataLoader')
-        if dl is not None and _length(dl) == 0: raise ValueError(f'dls.{name} is empty: it has no batch')
+            raise TypeError(f'dls.{name} is a {type(dl).__name__}: '
+                            'give batches (xb, yb), such as a DataLoader')
+        if dl is not None and _length(dl) == 0:
+            raise ValueError(f'dls.{name} is empty: it has no batch')
     return dls
 
 # %% ../nbs/07_learner.ipynb #1f0e0004
@@ -616,19 +717,22 @@ def _short(value: Any) -> str:
 
 # %% ../nbs/07_learner.ipynb #f3a860bf
 class Progress(Callback):
-    "A bar while an epoch lasts, where somebody can see it, and a line of the history when it is over."
+    "A bar while an epoch lasts, where somebody can see it, and a line of the history after it."
     order, looks_on, in_trials = 50, True, False
 
-    def before_fit(self, learn: Learner) -> None: self.names = None # of the columns, as last printed
+    def before_fit(self, learn: Learner) -> None:
+        self.names = None # of the columns, as last printed
 
     def before_epoch(self, learn: Learner) -> None:
         from tqdm.auto import tqdm
         from tqdm.notebook import tqdm as notebook_tqdm
 
-        # `None`: no bar unless the output is a terminal. The bar of notebooks ignores tqdm's own switch, so we look.
+        # `None`: no bar unless the output is a terminal. The bar of notebooks ignores tqdm's
+        # own switch, so we look.
         disable = 'TQDM_DISABLE' in os.environ if issubclass(tqdm, notebook_tqdm) else None
-        self.bar = tqdm(desc=f'epoch {learn.epoch}', total=_length(learn.dls.train), initial=learn.batch, unit='batch',
-                        leave=False, mininterval=0.2, disable=disable)
+        self.bar = tqdm(desc=f'epoch {learn.epoch}', total=_length(learn.dls.train),
+                        initial=learn.batch, unit='batch', leave=False, mininterval=0.2,
+                        disable=disable)
         self.start = perf_counter()
 
     def after_batch(self, learn: Learner) -> None: self.bar.update()
@@ -638,7 +742,8 @@ class Progress(Callback):
         row = {**learn.history[-1], 'seconds': perf_counter() - self.start}
         if self.names != [*row]: print(*(name.replace('_', ' ') for name in row), sep='  ')
         self.names = [*row]
-        print(*(f'{_short(value):>{len(name)}}' for name, value in row.items()), sep='  ', flush=True)
+        cells = [f'{_short(value):>{len(name)}}' for name, value in row.items()]
+        print(*cells, sep='  ', flush=True)
 
     def cleanup_epoch(self, learn: Learner) -> None:
         self.bar.close()
@@ -649,10 +754,13 @@ class Schedule(Callback):
     "Sets the learning rate of every batch to `schedule(progress)` times that of the fit."
     in_trials = False
 
-    def __init__(self, schedule: Callable): # takes the progress of the fit, in `[0, 1]`, to a factor
+    def __init__(self, schedule: Callable): # takes the fit's progress, in `[0, 1]`, to a factor
         if not callable(schedule):
-            raise TypeError(f'schedule is {schedule!r}: give a function of the progress, such as cosine_lr')
+            raise TypeError(f'schedule is {schedule!r}: '
+                            'give a function of the progress, such as cosine_lr')
         self.schedule = schedule
 
-    def before_batch(self, learn: Learner) -> None: learn.scale_lr(self.schedule(learn.progress))
+    def before_batch(self, learn: Learner) -> None:
+        learn.scale_lr(self.schedule(learn.progress))
+
     def cleanup_fit(self, learn: Learner) -> None: learn.scale_lr(1.)
