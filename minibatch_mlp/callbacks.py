@@ -24,7 +24,8 @@ from torch.nn.functional import pad
 from torch.utils._pytree import tree_map
 
 from minibatch_mlp.learner import (
-    Callback, DataLoaders, Learner, Mean, MeanMetric, SkipStep, Snapshot, StopFit, looking, named_metrics, optimized_parameters,
+    Callback, DataLoaders, Learner, Mean, MeanMetric, SkipStep, Snapshot, StopFit, looking,
+    named_metrics, optimized_parameters,
 )
 from .optim import clip_grad_norm_
 from .training import _check_whole
@@ -34,9 +35,11 @@ class ClipGradients(Callback):
     "Scales the gradients down when their common norm is above `max_norm`."
     order = 10
 
-    def __init__(self, max_norm: float): self.max_norm = max_norm # the largest norm that is let through
+    def __init__(self, max_norm: float): # the largest norm that is let through
+        self.max_norm = max_norm
 
-    def before_step(self, learn: Learner) -> None: clip_grad_norm_(optimized_parameters(learn.opt), self.max_norm)
+    def before_step(self, learn: Learner) -> None:
+        clip_grad_norm_(optimized_parameters(learn.opt), self.max_norm)
 
 # %% ../nbs/08_callbacks.ipynb #8a000021
 class Monitor(Callback):
@@ -48,23 +51,28 @@ class Monitor(Callback):
         monitor: str, # column of the history, such as 'valid_loss'
         better: str | None = None, # 'min' or 'max'; `None` knows losses and accuracies
     ):
-        if better not in ('min', 'max', None): raise ValueError(f"better is {better!r}: give 'min' or 'max'")
+        if better not in ('min', 'max', None):
+            raise ValueError(f"better is {better!r}: give 'min' or 'max'")
         self.monitor, self.better = monitor, better
 
     def before_fit(self, learn: Learner) -> None: # checked here, before an epoch is wasted
         self.best = None
         if self.monitor not in learn.columns:
-            raise ValueError(f'monitor is {self.monitor!r}, and the columns of the history are {", ".join(learn.columns)}')
+            raise ValueError(f'monitor is {self.monitor!r}, and the columns of the history are '
+                             f'{", ".join(learn.columns)}')
         self._direction()
 
     def _direction(self) -> str:
         if self.better: return self.better
         if self.monitor.endswith('loss'): return 'min'
         if self.monitor.endswith('accuracy'): return 'max'
-        raise ValueError(f"monitor is {self.monitor!r}: say which values are better, with better='min' or better='max'")
+        raise ValueError(f'monitor is {self.monitor!r}: say which values are better, '
+                         "with better='min' or better='max'")
 
     def improved(self, learn: Learner) -> bool:
-        "Whether the last row has a new best value, which is then noted. To be asked once an epoch."
+        """Whether the last row has a new best value, which is then noted.
+
+        To be asked once an epoch."""
         value = learn.history[-1][self.monitor]
         if math.isnan(value): return False
         if self.best is not None:
@@ -75,7 +83,9 @@ class Monitor(Callback):
 
 # %% ../nbs/08_callbacks.ipynb #8a000023
 class EarlyStopping(Monitor):
-    "Ends the fit when `monitor` has not improved for `patience` epochs. Model and optimiser go back to the best epoch."
+    """Ends the fit when `monitor` has not improved for `patience` epochs.
+
+    Model and optimiser go back to the best epoch."""
     in_trials = False
 
     def __init__(
@@ -101,23 +111,32 @@ class EarlyStopping(Monitor):
     def after_fit(self, learn: Learner) -> None: self.go_back(learn)
 
     def go_back(self, learn: Learner) -> None:
-        "To the best epoch so far. A fit that ends well does so by itself; call it after one that was interrupted."
+        """To the best epoch so far.
+
+        A fit that ends well does so by itself; call it after one that was interrupted."""
         if self.copy.state is not None: self.copy.put_back(learn)
 
-    def state_dict(self) -> dict: return {'best': self.best, 'waited': self.waited, 'copy': self.copy.state}
+    def state_dict(self) -> dict:
+        return {'best': self.best, 'waited': self.waited, 'copy': self.copy.state}
 
     def load_state_dict(self, state: dict) -> None:
-        self.best, self.waited, self.copy = state['best'], state['waited'], Snapshot(state['copy'])
+        self.best, self.waited = state['best'], state['waited']
+        self.copy = Snapshot(state['copy'])
 
 # %% ../nbs/08_callbacks.ipynb #ad11c16b
 class Accumulate(Callback):
-    "Steps once for several batches, as if they were one. The last ones of an epoch make a step even if they are fewer."
-    order, kept = -21, ('waiting', 'gathered') # before `KeepFinite`, which looks at the weights after the last step
+    """Steps once for several batches, as if they were one.
+
+    The last ones of an epoch make a step even if they are fewer."""
+    order = -21 # before `KeepFinite`, which looks at the weights after the last step
+    kept = 'waiting', 'gathered'
 
     def __init__(self, batches: int): # how many make a step
-        self.batches, self.factor, self.epoch_is_over = _check_whole('batches', batches), 0., False
+        self.batches = _check_whole('batches', batches)
+        self.factor, self.epoch_is_over = 0., False
 
-    def before_fit(self, learn: Learner) -> None: self.waiting = self.gathered = 0 # batches and rows that wait for a step
+    def before_fit(self, learn: Learner) -> None:
+        self.waiting = self.gathered = 0 # batches and rows that wait for a step
 
     def before_backward(self, learn: Learner) -> None:
         self.factor = self.gathered / learn.rows
@@ -125,10 +144,13 @@ class Accumulate(Callback):
 
     def after_backward(self, learn: Learner) -> None:
         self._scale(learn, learn.rows / (self.gathered + learn.rows))
-        self.waiting, self.gathered, self.factor = self.waiting + 1, self.gathered + learn.rows, 0.
+        self.waiting += 1
+        self.gathered += learn.rows
+        self.factor = 0.
 
-    def cleanup_backward(self, learn: Learner) -> None: # another callback may have left the backward pass out
-        if self.factor: self._scale(learn, 1 / self.factor)
+    def cleanup_backward(self, learn: Learner) -> None:
+        if self.factor: # another callback may have left the backward pass out
+            self._scale(learn, 1 / self.factor)
 
     def _scale(self, learn: Learner, factor: float) -> None:
         grads = [p.grad for p in optimized_parameters(learn.opt) if p.grad is not None]
@@ -150,10 +172,13 @@ def shift_images(
     down: int, # pixels
     right: int, # pixels
 ) -> Tensor: # of the same shape
-    "All pictures moved by the same few pixels; zeros come in. Raises `ValueError` for rows that are not square."
+    """All pictures moved by the same few pixels; zeros come in.
+
+    Raises `ValueError` for rows that are not square."""
     side = math.isqrt(xb.shape[-1])
     if xb.ndim == 2 and side * side != xb.shape[1]:
-        raise ValueError(f'xb has rows of {xb.shape[1]} numbers, which are not a square picture: give it the shape [N, H, W]')
+        raise ValueError(f'xb has rows of {xb.shape[1]} numbers, which are not a square '
+                         'picture: give it the shape [N, H, W]')
     pictures = xb.unflatten(1, (side, side)) if xb.ndim == 2 else xb
     height, width = pictures.shape[-2:]
     margin = max(abs(down), abs(right))
@@ -162,10 +187,12 @@ def shift_images(
     return padded[..., top:top + height, left:left + width].reshape(xb.shape)
 
 class ShiftImages(Callback):
-    "Moves all pictures of a training batch by the same few pixels, at random, so that their place teaches nothing."
+    """Moves all pictures of a training batch by the same few pixels, at random, so that their
+    place teaches nothing."""
     order = -10
 
-    def __init__(self, pixels: int = 2): self.pixels = _check_whole('pixels', pixels) # how far at most, in each direction
+    def __init__(self, pixels: int = 2): # how far at most, in each direction
+        self.pixels = _check_whole('pixels', pixels)
 
     def before_batch(self, learn: Learner) -> None:
         down, right = torch.randint(-self.pixels, self.pixels + 1, (2,)).tolist()
@@ -176,13 +203,16 @@ class ToDevice(Callback):
     "Moves the model and every batch to a device."
     order = -30
 
-    def __init__(self, device: str | None = None): # such as 'cuda'; `None` is a GPU if there is one
-        gpu = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
-        self.target = torch.device(device or gpu)
+    def __init__(self, device: str | None = None): # such as 'cuda'; `None` is a GPU, if any
+        found = 'cpu'
+        if torch.cuda.is_available(): found = 'cuda'
+        elif torch.backends.mps.is_available(): found = 'mps'
+        self.target = torch.device(device or found)
 
     def before_fit(self, learn: Learner) -> None:
         self._move_model(learn)
-        learn.opt.load_state_dict(learn.opt.state_dict()) # what it keeps for a parameter goes where that is
+        # What it keeps for a parameter goes where that is.
+        learn.opt.load_state_dict(learn.opt.state_dict())
 
     def _move_model(self, learn: Learner) -> None:
         learn.model.to(self.target)
@@ -190,7 +220,9 @@ class ToDevice(Callback):
             if hasattr(metric, 'to'): metric.to(self.target) # those of torchmetrics count there
 
     def _move_batch(self, learn: Learner) -> None:
-        def move(leaf): return leaf.to(self.target, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+        def move(leaf):
+            return leaf.to(self.target, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+
         learn.xb, learn.yb = tree_map(move, (learn.xb, learn.yb))
 
     before_validate = before_predict = _move_model
@@ -198,42 +230,54 @@ class ToDevice(Callback):
 
 # %% ../nbs/08_callbacks.ipynb #8a000041
 class TrainMetrics(Callback):
-    "Adds to the history the means of metrics over the rows of the epoch, as they were when these were trained on."
+    """Adds to the history the means of metrics over the rows of the epoch, as they were when
+    these were trained on."""
     order = -5
 
-    def __init__(self, metrics: Sequence | Mapping): # as for a `Learner`; functions whose mean over rows is meant
+    def __init__(self, metrics: Sequence | Mapping): # functions whose mean over rows is meant
         named = named_metrics(metrics)
         if not all(isinstance(metric, MeanMetric) for metric in named.values()):
-            raise TypeError('metrics holds objects that gather: give functions, whose running means a checkpoint can keep')
+            raise TypeError('metrics holds objects that gather: give functions, '
+                            'whose running means a checkpoint can keep')
         self.metrics = {f'train_{name}': metric.func for name, metric in named.items()}
         self.columns, self.means = tuple(self.metrics), {}
 
-    def before_epoch(self, learn: Learner) -> None: self.means = {name: Mean() for name in self.metrics}
+    def before_epoch(self, learn: Learner) -> None:
+        self.means = {name: Mean() for name in self.metrics}
 
     def after_backward(self, learn: Learner) -> None:
         with torch.no_grad():
-            for name, metric in self.metrics.items(): self.means[name].add(float(metric(learn.preds, learn.yb)), learn.rows)
+            for name, metric in self.metrics.items():
+                value = float(metric(learn.preds, learn.yb))
+                self.means[name].add(value, learn.rows)
 
     def after_epoch(self, learn: Learner) -> None:
         learn.history[-1].update({name: mean.value for name, mean in self.means.items()})
 
-    def state_dict(self) -> dict: return {name: [mean.total, mean.rows] for name, mean in self.means.items()}
-    def load_state_dict(self, state: dict) -> None: self.means = {name: Mean(*kept) for name, kept in state.items()}
+    def state_dict(self) -> dict:
+        return {name: [mean.total, mean.rows] for name, mean in self.means.items()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.means = {name: Mean(*kept) for name, kept in state.items()}
 
 class LearningRateMonitor(Callback):
-    "Adds to the history the learning rate of each epoch's last step, that of the first group of parameters."
+    "Adds to the history the learning rate of each epoch's last step, that of the first group."
     order, columns, kept = -5, ('lr',), ('lr',)
 
-    def before_fit(self, learn: Learner) -> None: self.lr = learn.opt.param_groups[0]['lr'] # until there is a step
+    def before_fit(self, learn: Learner) -> None:
+        self.lr = learn.opt.param_groups[0]['lr'] # until there is a step
+
     def after_step(self, learn: Learner) -> None: self.lr = learn.opt.param_groups[0]['lr']
     def after_epoch(self, learn: Learner) -> None: learn.history[-1]['lr'] = self.lr
 
 # %% ../nbs/08_callbacks.ipynb #8a000050
 def plot_history(
     history: Sequence[dict], # rows with an 'epoch', as `Learner.history`
-    axes: Sequence | None = None, # matplotlib axes, one for each panel; `None` makes a new figure
+    axes: Sequence | None = None, # matplotlib axes, one for each panel; `None` makes new ones
 ) -> Sequence: # the axes
-    "Draw a panel for the losses and one for each other column. Raises `ValueError` if there is nothing to draw yet."
+    """Draw a panel for the losses and one for each other column.
+
+    Raises `ValueError` if there is nothing to draw yet."""
     import matplotlib.pyplot as plt
 
     if not history: raise ValueError('history is empty: no epoch is done yet')
@@ -242,14 +286,17 @@ def plot_history(
         panels.setdefault(name.removeprefix('train_').removeprefix('valid_'), []).append(name)
     if axes is None:
         size = 3.6 * len(panels), 3
-        axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout='constrained')[1][0]
+        axes = plt.subplots(1, len(panels), figsize=size, squeeze=False,
+                            layout='constrained')[1][0]
     epochs = [row['epoch'] for row in history]
     for ax, (title, names) in zip(axes, panels.items()):
         for name in sorted(names): # training before validation
             color = 'C0' if name.startswith('train_') else 'C1'
-            ax.plot(epochs, [row.get(name, math.nan) for row in history], 'o-', color=color, label=name.split('_')[0])
+            values = [row.get(name, math.nan) for row in history]
+            ax.plot(epochs, values, 'o-', color=color, label=name.split('_')[0])
         ax.set(xlabel='epoch', ylabel=title.replace('_', ' '))
-        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1) # a single epoch is number 1, and not 0.98 to 1.02
+        # A single epoch is number 1, and not 0.98 to 1.02.
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if len(names) > 1: ax.legend()
     return axes
 
@@ -287,11 +334,14 @@ def summary(
     model: Any, # a `Module` or a `torch.nn.Module`
     xb: Any, # inputs `[N, ...]`, such as a batch
 ) -> str: # to be printed
-    "The layers in the order in which they are called, with the shapes of their outputs and their numbers of parameters."
+    """The layers in the order in which they are called, with the shapes of their outputs and
+    their numbers of parameters."""
     rows = [('layer', 'type', 'output shape', 'parameters')]
     def watched(name: str, layer: Any, forward: Callable, *args: Any, **kwargs: Any) -> Any:
         result = forward(*args, **kwargs)
-        shape = f'[{", ".join(["N", *map(str, result.shape[1:])])}]' if isinstance(result, Tensor) else '...'
+        shape = '...'
+        if isinstance(result, Tensor):
+            shape = f'[{", ".join(["N", *map(str, result.shape[1:])])}]'
         rows.append((name, type(layer).__name__, shape, _count(layer)))
         return result
 
@@ -300,29 +350,36 @@ def summary(
         for module, mode in modes: undo.callback(setattr, module, 'training', mode)
         for name, layer in model.named_modules():
             if list(layer.children()): continue
-            vars(layer)['forward'] = partial(watched, name, layer, layer.forward) # on the object it hides that of the class
+            # On the object it hides that of the class.
+            vars(layer)['forward'] = partial(watched, name, layer, layer.forward)
             undo.callback(vars(layer).pop, 'forward')
         model.eval()(xb)
     rows.append(('in all', '', '', _count(model)))
     widths = [max(map(len, column)) for column in zip(*rows)]
-    aligned = [[cell.ljust(width) for cell, width in zip(row[:3], widths)] + [row[3].rjust(widths[3])] for row in rows]
-    return '\n'.join('  '.join(row) for row in aligned)
+    lines = []
+    for *texts, count in rows:
+        cells = [text.ljust(width) for text, width in zip(texts, widths)]
+        lines.append('  '.join([*cells, count.rjust(widths[3])]))
+    return '\n'.join(lines)
 
 def _count(model: Any) -> str: return f'{sum(p.numel() for p in model.parameters()):,}'
 
 # %% ../nbs/08_callbacks.ipynb #c430ff93
 class LRFinder(Callback):
-    "Raises the learning rate with every batch until the loss blows up, and keeps both: what `lr_find` returns."
+    """Raises the learning rate with every batch until the loss blows up, and keeps both.
+
+    This is what `lr_find` returns."""
     order = -25
 
-    def __init__(self, low: float, high: float, steps: int): # first and last rate, and batches, as in `lr_find`
-        if not 0 < low < high < math.inf: raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
+    def __init__(self, low: float, high: float, steps: int): # rates and batches of `lr_find`
+        if not 0 < low < high < math.inf:
+            raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
         self.steps = _check_whole('steps', steps, 2)
         self.growth, self.lrs, self.losses = (high / low) ** (1 / (steps - 1)), [], []
 
     def before_backward(self, learn: Learner) -> None:
         best = min(self.losses, default=math.inf)
-        if not learn.loss_value < best + 3 * abs(best): raise StopFit # `nan` is not below anything
+        if not learn.loss_value < best + 3 * abs(best): raise StopFit # also for `nan`
         learn.scale_lr(self.growth ** len(self.losses))
         self.lrs.append(learn.opt.param_groups[0]['lr'])
         self.losses.append(learn.loss_value)
@@ -332,14 +389,19 @@ class LRFinder(Callback):
 
     @property
     def smooth(self) -> list[float]:
-        "The running mean of the losses: four fifths of the last mean, and one fifth of the loss. Unbiased, as in Adam."
+        """The running mean of the losses, unbiased as in Adam.
+
+        It is four fifths of the last mean, and one fifth of the loss."""
         means = accumulate(self.losses, lambda mean, loss: 0.8 * mean + 0.2 * loss, initial=0.)
         return [mean / (1 - 0.8 ** i) for i, mean in enumerate(means) if i]
 
     @property
     def suggestion(self) -> float:
-        "A quarter of the rate at which the smooth loss is lowest. Raises `ValueError` for fewer than two batches."
-        if len(self.losses) < 2: raise ValueError('the loss blew up at once: let lr_find begin with a lower rate')
+        """A quarter of the rate at which the smooth loss is lowest.
+
+        Raises `ValueError` for fewer than two batches."""
+        if len(self.losses) < 2:
+            raise ValueError('the loss blew up at once: let lr_find begin with a lower rate')
         return self.lrs[min(range(len(self.lrs)), key=self.smooth.__getitem__)] / 4
 
     def plot(self, ax: Any = None) -> Any: # matplotlib axes; `None` makes a new figure
@@ -349,7 +411,8 @@ class LRFinder(Callback):
         ax = ax or plt.subplots()[1]
         ax.semilogx(self.lrs, self.losses, '.', color='0.75', label='one batch')
         ax.semilogx(self.lrs, self.smooth, label='running mean')
-        ax.axvline(self.suggestion, color='C1', linestyle='--', label=f'suggestion {self.suggestion:.2g}')
+        label = f'suggestion {self.suggestion:.2g}'
+        ax.axvline(self.suggestion, color='C1', linestyle='--', label=label)
         ax.set(xlabel='learning rate', ylabel='loss')
         ax.legend()
         return ax
@@ -361,31 +424,40 @@ def lr_find(
     high: float = 10., # last one, unless the loss blows up before
     steps: int = 100, # batches to train on
 ) -> LRFinder: # with the losses, a suggestion and a plot
-    "Note the losses of a copy of the learner in a short run at a growing learning rate (Smith 2017, 3.3)."
+    """Note the losses of a copy of the learner in a short run at a growing learning rate
+    (Smith 2017, 3.3)."""
     finder = LRFinder(low, high, steps)
     model, opt = copy.deepcopy((learn.model, learn.opt))
-    trial = Learner(model, DataLoaders(copy.copy(learn.dls.train)), learn.loss_func, learn.opt_func)
+    dls = DataLoaders(copy.copy(learn.dls.train))
+    trial = Learner(model, dls, learn.loss_func, learn.opt_func)
     trial.opt = opt
     trial.cbs = [*(copy.deepcopy(cb) for cb in learn.cbs if cb.in_trials), finder]
-    with looking(learn, learn.dls), torch.enable_grad(): trial.fit(steps, low) # epochs enough, since the finder ends it
+    with looking(learn, learn.dls), torch.enable_grad():
+        trial.fit(steps, low) # epochs enough, since the finder ends it
     return finder
 
 # %% ../nbs/08_callbacks.ipynb #81a26612
 class TensorBoard(Callback):
-    "Writes the loss of every step and the history for TensorBoard: `pip install minibatch_mlp[tensorboard]`."
+    """Writes the loss of every step and the history for TensorBoard.
+
+    It needs `pip install minibatch_mlp[tensorboard]`."""
     looks_on, in_trials = True, False
 
-    def __init__(self, folder: str | Path): self.folder = Path(folder).expanduser() # where its files go
+    def __init__(self, folder: str | Path): # where its files go
+        self.folder = Path(folder).expanduser()
 
     def before_fit(self, learn: Learner) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(self.folder, purge_step=learn.step + 1 if learn.resumed else None)
+        purge_step = learn.step + 1 if learn.resumed else None
+        self.writer = SummaryWriter(self.folder, purge_step=purge_step)
 
-    def after_batch(self, learn: Learner) -> None: self.writer.add_scalar('batch_loss', learn.loss_value, learn.step)
+    def after_batch(self, learn: Learner) -> None:
+        self.writer.add_scalar('batch_loss', learn.loss_value, learn.step)
 
     def after_epoch(self, learn: Learner) -> None:
-        for name, value in learn.history[-1].items(): self.writer.add_scalar(name, value, learn.step)
+        for name, value in learn.history[-1].items():
+            self.writer.add_scalar(name, value, learn.step)
 
     def cleanup_fit(self, learn: Learner) -> None:
         self.writer.close()
