@@ -27,7 +27,9 @@ from torch.utils._pytree import tree_map
 
 from .callbacks import Monitor
 from .dataloader import _generators
-from .learner import Callback, Learner, Mean, Snapshot, _length, random_state, set_random_state
+from minibatch_mlp.learner import (
+    Callback, Learner, Mean, Snapshot, _length, random_state, set_random_state,
+)
 from .training import _check_whole
 
 # %% ../nbs/09_checkpoint.ipynb #9a000020
@@ -39,54 +41,73 @@ def run_state(
 ) -> dict: # plain data and tensors; these are the learner's own and no copies
     """All that the rest of a run depends on.
 
-    Raises `ValueError` within an epoch if the loader cannot say where it is, and `TypeError` for what cannot be saved."""
+    Raises `ValueError` within an epoch if the loader cannot say where it is, and `TypeError`
+    for what cannot be saved."""
     train = learn.dls.train
     if learn.batch and not hasattr(train, 'state_dict'):
-        raise ValueError(f'dls.train is a {type(train).__name__} without state_dict, which cannot go on within an epoch: save '
-                         'between epochs, or use the DataLoader of minibatch_mlp')
-    return {'format': FORMAT, 'place': {name: getattr(learn, name) for name in PLACE},
-            'model': learn.model.state_dict(), 'opt': learn.opt and learn.opt.state_dict(),
-            'grads': [p.grad for p in learn.model.parameters()], # some wait for a step where batches are accumulated
-            'history': _plain(learn.history, 'history'), 'mean_loss': vars(learn.mean_loss), 'random': random_state(learn.dls),
-            'loader': train.state_dict() if hasattr(train, 'state_dict') else None, 'settings': run_settings(learn),
-            'cbs': [[type(cb).__name__, _plain(cb.state_dict(), type(cb).__name__)] for cb in learn.cbs]}
+        raise ValueError(f'dls.train is a {type(train).__name__} without state_dict, which '
+                         'cannot go on within an epoch: save between epochs, or use the '
+                         'DataLoader of minibatch_mlp')
+    return {
+        'format': FORMAT,
+        'place': {name: getattr(learn, name) for name in PLACE},
+        'model': learn.model.state_dict(),
+        'opt': learn.opt and learn.opt.state_dict(),
+        'grads': [p.grad for p in learn.model.parameters()], # some may wait for a step
+        'history': _plain(learn.history, 'history'),
+        'mean_loss': vars(learn.mean_loss),
+        'random': random_state(learn.dls),
+        'loader': train.state_dict() if hasattr(train, 'state_dict') else None,
+        'settings': run_settings(learn),
+        'cbs': [[type(cb).__name__, _plain(cb.state_dict(), type(cb).__name__)]
+                for cb in learn.cbs],
+    }
 
 def _plain(tree: Any, owner: str) -> Any:
-    "`tree` with Python's numbers for NumPy's. Raises `TypeError` for what a file that runs no code cannot hold."
+    """`tree` with Python's numbers for NumPy's.
+
+    Raises `TypeError` for what a file that runs no code cannot hold."""
     def plain(leaf):
         if isinstance(leaf, np.generic): return leaf.item()
         if leaf is None or isinstance(leaf, str | bool | int | float | Tensor): return leaf
-        raise TypeError(f'{owner} keeps a {type(leaf).__name__}, {leaf!r:.40}: a checkpoint holds numbers, strings, tensors, '
-                        'and lists, tuples and dicts of these')
+        raise TypeError(f'{owner} keeps a {type(leaf).__name__}, {leaf!r:.40}: a checkpoint '
+                        'holds numbers, strings, tensors, and lists, tuples and dicts of these')
     return tree_map(plain, tree)
 
 # %% ../nbs/09_checkpoint.ipynb #9a000022
 def run_settings(learn: Learner) -> list[str]:
-    "What must be the same when a run goes on, as text: data, loss, optimiser, and callbacks with their arguments."
+    """What must be the same when a run goes on, as text: data, loss, optimiser, and callbacks
+    with their arguments."""
     texts = [_with_arguments(cb) for cb in learn.cbs if not cb.looks_on]
-    return [f'epochs of {_length(learn.dls.train)} batches', f'{len(_generators(*learn.dls))} random generators',
-            f'loss_func {_described(learn.loss_func)}', f'opt_func {_described(learn.opt_func)}', *texts]
+    return [f'epochs of {_length(learn.dls.train)} batches',
+            f'{len(_generators(*learn.dls))} random generators',
+            f'loss_func {_described(learn.loss_func)}',
+            f'opt_func {_described(learn.opt_func)}', *texts]
 
 def _with_arguments(cb: Callback) -> str:
     names = [name for name in signature(type(cb).__init__).parameters if name in vars(cb)]
     arguments = [f'{name}={_described(getattr(cb, name))}' for name in names]
     return f'{type(cb).__name__}({", ".join(arguments)})'
 
-def _described(value: Any) -> str: # without addresses in memory, which are others in the next process
+def _described(value: Any) -> str: # without addresses, which differ in the next process
     if isinstance(value, partial):
-        arguments = [*map(_described, value.args), *(f'{name}={_described(arg)}' for name, arg in value.keywords.items())]
+        named = [f'{name}={_described(arg)}' for name, arg in value.keywords.items()]
+        arguments = [*map(_described, value.args), *named]
         return f'{_described(value.func)}({", ".join(arguments)})'
-    if isinstance(value, Real) and not isinstance(value, bool): return f'{float(value):.12g}' # 1 and 1.0 are the same setting
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return f'{float(value):.12g}' # 1 and 1.0 are the same setting
     if isinstance(value, str | Path | bool | tuple | list | None): return repr(value)
     if hasattr(value, '__qualname__'): return value.__qualname__ # a function or a class
-    options = {name: option for name, option in getattr(value, '__dict__', {}).items() if isinstance(option, Real | str)}
-    return f'{type(value).__name__}({", ".join(f"{name}={_described(option)}" for name, option in options.items())})'
+    attributes = getattr(value, '__dict__', {})
+    options = [f'{name}={_described(option)}' for name, option in attributes.items()
+               if isinstance(option, Real | str)]
+    return f'{type(value).__name__}({", ".join(options)})'
 
 # %% ../nbs/09_checkpoint.ipynb #62be0a98
 def write_whole(
     path: str | Path, # file to write
     write: Callable[[Path], Any], # writes the file whose path it is given
-    keep_previous: bool = False, # keep a file that is there, as `path` with `.previous` behind it
+    keep_previous: bool = False, # keep a file that is there, with `.previous` behind its name
 ) -> None:
     "Let `write` make a file beside `path`, and put it in its place when it is complete."
     path = Path(path).expanduser()
@@ -104,12 +125,14 @@ def _previous(path: str | Path) -> Path: return Path(f'{path}.previous')
 def save(
     learn: Learner, # between two batches, as a callback finds it
     path: str | Path, # file to write, usually `*.pt`
-    keep_previous: bool = False, # keep a file that is there, as `path` with `.previous` behind it
+    keep_previous: bool = False, # keep a file that is there, with `.previous` behind its name
 ) -> None:
     "Write a checkpoint, whole or not at all. Raises what `run_state` raises."
     def write(temporary):
         torch.save(run_state(learn), temporary)
-        torch.load(temporary, mmap=True, weights_only=True) # what could not be read is an error now, and not after a kill
+        # What could not be read is an error now, and not after a kill.
+        torch.load(temporary, mmap=True, weights_only=True)
+
     Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write, keep_previous)
 
@@ -117,7 +140,9 @@ def save(
 def read_checkpoint(
     path: str | Path, # file that `save` wrote; the one before it is taken if it is damaged
 ) -> dict: # as `run_state` gave it
-    "Read a checkpoint, and run no code in it. Raises `ValueError` if it and the one before are damaged or something else."
+    """Read a checkpoint, and run no code in it.
+
+    Raises `ValueError` if it and the one before are damaged or something else."""
     path = Path(path).expanduser()
     try: return _read_whole(path)
     except Exception as error: # a damaged file can make its reader fail in any way
@@ -125,16 +150,19 @@ def read_checkpoint(
             try: previous = _read_whole(_previous(path))
             except Exception: pass # the first error is told
             else:
-                warnings.warn(f'{path} cannot be used ({error}): the one before it is used', stacklevel=2)
+                warnings.warn(f'{path} cannot be used ({error}): the one before it is used',
+                              stacklevel=2)
                 return previous
         if isinstance(error, OSError): raise
         raise ValueError(f'{path}: not a checkpoint, cut short or damaged ({error})') from error
 
 def _read_whole(path: str | Path) -> dict:
-    with zipfile.ZipFile(path) as archive: damaged = archive.testzip() # `torch.load` takes changed bytes as they are
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip() # `torch.load` takes changed bytes as they are
     if damaged: raise ValueError(f'{damaged} is not as it was written')
     state = torch.load(path, map_location='cpu', weights_only=True)
-    if state['format'] != FORMAT: raise ValueError(f'its format is {state["format"]!r}, where {FORMAT!r} is needed')
+    if state['format'] != FORMAT:
+        raise ValueError(f'its format is {state["format"]!r}, where {FORMAT!r} is needed')
     return state
 
 # %% ../nbs/09_checkpoint.ipynb #9a000041
@@ -142,39 +170,47 @@ def load(
     learn: Learner, # is as it was if the checkpoint does not fit
     path: str | Path, # file that `save` wrote; the one before it is taken if it is damaged
 ) -> None:
-    "Take over model, optimiser, history and random numbers of a checkpoint. Raises `ValueError` if it does not fit."
+    """Take over model, optimiser, history and random numbers of a checkpoint.
+
+    Raises `ValueError` if it does not fit."""
     state = read_checkpoint(path)
     _take_over(learn, state, path)
     learn.batch = 0
     if learn.opt: learn.scale_lr(1.) # a schedule may have been at work
     set_random_state(state['random'], learn.dls)
 
-def _take_over(learn: Learner, state: dict, path: str | Path, loader: dict | None = None) -> None:
+def _take_over(learn: Learner, state: dict, path: str | Path,
+               loader: dict | None = None) -> None:
     learn._ready_optimizer()
     before = Snapshot()
     before.take(learn)
     try:
         learn.model.load_state_dict(state['model'])
         if state['opt']: _load_optimizer(learn.opt, state['opt'])
-        if loader: copy.copy(learn.dls.train).load_state_dict(loader) # a trial, on a copy with a place of its own
+        # A trial, on a copy with a place of its own.
+        if loader: copy.copy(learn.dls.train).load_state_dict(loader)
     except Exception as error:
         before.put_back(learn)
-        raise ValueError(f'{path} does not fit this learner, which is as it was: {error}') from error
+        raise ValueError(f'{path} does not fit this learner, '
+                         f'which is as it was: {error}') from error
     if not state['opt']: learn.opt = None # it was saved before the first fit
     for name in PLACE: setattr(learn, name, state['place'][name])
-    learn.history, learn.mean_loss, learn.fitting = state['history'], Mean(**state['mean_loss']), False
+    learn.history, learn.mean_loss = state['history'], Mean(**state['mean_loss'])
+    learn.fitting = False
 
 def _load_optimizer(opt: Any, state: dict) -> None: # PyTorch's take settings of any other
     missing = {*opt.defaults}.difference(*state['param_groups'])
-    if missing: raise ValueError(f'it is of another optimiser, without {", ".join(sorted(missing))}')
+    if missing:
+        raise ValueError(f'it is of another optimiser, without {", ".join(sorted(missing))}')
     opt.load_state_dict(state)
 
 # %% ../nbs/09_checkpoint.ipynb #9a000043
 class _PutBack(Callback):
-    "Gives the callbacks and all random numbers the state of a checkpoint, when everybody else has begun."
+    "Gives callbacks and random numbers the state of a checkpoint, when all others have begun."
     order, looks_on = math.inf, True
 
-    def __init__(self, state: dict): self.state, self.within_epoch = state, state['place']['batch'] > 0
+    def __init__(self, state: dict):
+        self.state, self.within_epoch = state, state['place']['batch'] > 0
 
     def before_fit(self, learn: Learner) -> None:
         saved = list(self.state['cbs'])
@@ -200,15 +236,17 @@ def resume(
 ) -> None:
     """Go on with a fit that was saved under way, as if it had never stopped.
 
-    Raises `ValueError` if no fit was under way, if the settings are others, or if it does not fit; and what `fit` raises."""
+    Raises `ValueError` if no fit was under way, if the settings are others, or if it does not
+    fit; and what `fit` raises."""
     state = read_checkpoint(path)
     place = state['place']
     if not place['fitting']:
-        raise ValueError(f'{path}: no fit is under way in it, {len(state["history"])} epochs are done. Train on with load and '
-                         'fit')
+        raise ValueError(f'{path}: no fit is under way in it, {len(state["history"])} epochs '
+                         'are done. Train on with load and fit')
     _check_same_run(learn, state, path)
     _take_over(learn, state, path, state['loader'])
-    for p, grad in zip(learn.model.parameters(), state['grads'], strict=True): p.grad = None if grad is None else grad.to(p)
+    for p, grad in zip(learn.model.parameters(), state['grads'], strict=True):
+        p.grad = None if grad is None else grad.to(p)
     learn.resumed = True
     learn._run([_PutBack(state)])
 
@@ -217,55 +255,67 @@ def _check_same_run(learn: Learner, state: dict, path: str | Path) -> None:
     if there == here: return
     more_there, more_here = (', '.join(more) or 'less' for more in (there - here, here - there))
     differ = f'{path} was made with {more_there}, and this learner has {more_here}'
-    if all(text.endswith('()') for text in (there - here) + (here - there)): # there is nothing that it must have done
+    # There is nothing that a callback without arguments must have done.
+    if all(text.endswith('()') for text in (there - here) + (here - there)):
         warnings.warn(f'{differ}: the run may not be the same', stacklevel=3)
     else: raise ValueError(f'{differ}: make it with the same settings')
 
 # %% ../nbs/09_checkpoint.ipynb #9a000051
-def _is_same_run(learn: Learner, state: dict) -> bool: # one may be ahead of the other by some epochs
-    if any(getattr(learn, name) != state['place'][name] for name in ('first_epoch', 'last_epoch', 'base_lrs')): return False
+def _is_same_run(learn: Learner, state: dict) -> bool: # one may be some epochs ahead
+    for name in ('first_epoch', 'last_epoch', 'base_lrs'):
+        if getattr(learn, name) != state['place'][name]: return False
     return all(row == other for row, other in zip(learn.history, state['history']))
 
 # %% ../nbs/09_checkpoint.ipynb #3fd50c46
 class Checkpoint(Monitor):
-    """Saves a run when the fit begins, after every epoch, and when it is over. The save before is kept as well.
+    """Saves a run when the fit begins, after every epoch, and when it is over.
 
-    With `monitor`, it saves only epochs that are better than all before. Raises `FileExistsError` when a fit begins and `path`
-    holds another one that did not come to its end."""
+    The save before is kept as well. With `monitor`, it saves only epochs that are better than
+    all before. Raises `FileExistsError` when a fit begins and `path` holds another one that
+    did not come to its end."""
     order, looks_on, in_trials = 90, True, False
 
     def __init__(
         self,
         path: str | Path, # file to write, usually `*.pt`
         every: int = 0, # also after so many batches of an epoch; 0 is never
-        monitor: str | None = None, # save only when this column of the history is better than ever
+        monitor: str | None = None, # save only when this history column is better than ever
         better: str | None = None, # 'min' or 'max'; `None` knows losses and accuracies
         overwrite: bool = False, # whether a fit that did not come to its end may be lost
     ):
         super().__init__(monitor, better)
-        self.path, self.every, self.overwrite = Path(path).expanduser(), _check_whole('every', every, 0), overwrite
-        if monitor: self.order = 89 # before one of every epoch, which keeps the best value as well
+        self.path, self.overwrite = Path(path).expanduser(), overwrite
+        self.every = _check_whole('every', every, 0)
+        if monitor: self.order = 89 # before one of every epoch, which keeps the best value too
 
     def before_fit(self, learn: Learner) -> None:
         self.best = None
         if self.monitor: super().before_fit(learn)
         if self.every and not hasattr(learn.dls.train, 'state_dict'):
-            raise ValueError(f'every is {self.every}, and dls.train has no state_dict: leave every out, or use our DataLoader')
+            raise ValueError(f'every is {self.every}, and dls.train has no state_dict: '
+                             'leave every out, or use our DataLoader')
         if not self.overwrite: self._check_finished(learn)
-        if not self.monitor and not learn.resumed: self._save(learn) # or an old file would be taken for this run
+        if not self.monitor and not learn.resumed:
+            self._save(learn) # or an old file would be taken for this run
 
     def _check_finished(self, learn: Learner) -> None:
         if not self.path.exists() and not _previous(self.path).exists(): return
         try: state = read_checkpoint(self.path)
         except ValueError as error:
-            raise FileExistsError(f'{error}. Give another path, or overwrite=True to lose it') from error
-        if state['place']['fitting'] and not (learn.resumed and _is_same_run(learn, state)):
-            raise FileExistsError(f'{self.path} holds a fit that was stopped after step {state["place"]["step"]}, in epoch '
-                                  f'{state["place"]["epoch"]} of {state["place"]["last_epoch"]}: go on with it by '
-                                  f'resume(learn, {str(self.path)!r}), or give overwrite=True to start over and lose it')
+            raise FileExistsError(f'{error}. Give another path, '
+                                  'or overwrite=True to lose it') from error
+        place = state['place']
+        if place['fitting'] and not (learn.resumed and _is_same_run(learn, state)):
+            raise FileExistsError(
+                f'{self.path} holds a fit that was stopped after step {place["step"]}, '
+                f'in epoch {place["epoch"]} of {place["last_epoch"]}: '
+                f'go on with it by resume(learn, {str(self.path)!r}), '
+                'or give overwrite=True to start over and lose it')
 
-    def _save(self, learn: Learner) -> None: # weights that are not finite are not worth the last good file
-        if all(p.isfinite().all() for p in learn.model.parameters()): save(learn, self.path, keep_previous=True)
+    def _save(self, learn: Learner) -> None:
+        # Weights that are not finite are not worth the last good file.
+        if all(p.isfinite().all() for p in learn.model.parameters()):
+            save(learn, self.path, keep_previous=True)
 
     def after_batch(self, learn: Learner) -> None:
         if self.every and learn.batch % self.every == 0: self._save(learn)
