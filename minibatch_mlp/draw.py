@@ -98,8 +98,8 @@ def _cells(pixels: np.ndarray) -> np.ndarray:
     return np.median(padded.reshape(rows, _CELL, columns, _CELL, 3), axis=(1, 3))
 
 def _spread(differences: np.ndarray) -> float:
-    "The standard deviation of normal `differences` around 0, whatever a minority of them is."
-    return np.median(np.abs(differences)) / 0.6745
+    "The standard deviation of normal `differences` around 0, whatever the larger half of them is."
+    return np.quantile(np.abs(differences), 0.25) / 0.3186
 
 # %% ../nbs/13_draw.ipynb #pic00011
 def _median_without(cells: np.ndarray, left_out: np.ndarray, window: int) -> np.ndarray:
