@@ -27,14 +27,18 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from . import __version__
-from .callbacks import EarlyStopping, ShiftImages, ToDevice, plot_history, save_history
+from minibatch_mlp.callbacks import (
+    EarlyStopping, ShiftImages, ToDevice, plot_history, save_history,
+)
 from .checkpoint import Checkpoint, load, read_checkpoint, resume, write_whole
 from .data import MNIST, Split, load_mnist, show_image
 from .dataloader import DataLoader, Dataset
 from .draw import DrawDigit, mnist_form, picture_ink
 from .learner import Callback, DataLoaders, Learner, Progress, Schedule
 from .module import MLP
-from .optim import SGD, AdamW, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr
+from minibatch_mlp.optim import (
+    SGD, AdamW, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr,
+)
 from .training import _check_lr, _check_whole, accuracy
 
 # %% ../nbs/14_cli.ipynb #06bbb862
@@ -43,11 +47,14 @@ def save_mlp(
     path: str | Path, # file to write, usually `*.safetensors`
     **metadata: Any, # anything JSON can hold, to be kept with the weights
 ) -> None:
-    "Write the weights and sizes of `model` to `path`, whole or not at all. Raises `OSError` if that is not possible."
+    """Write the weights and sizes of `model` to `path`, whole or not at all.
+
+    Raises `OSError` if that is not possible."""
     from safetensors.torch import save
 
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    text = {'mlp': to_json({**metadata, 'sizes': model.sizes})} # one entry: safetensors shuffles them
+    # One entry, as safetensors shuffles them.
+    text = {'mlp': to_json({**metadata, 'sizes': model.sizes})}
     data = save(state, text) # its `save_file` would write a file that only its owner may read
     try: write_whole(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error: raise OSError(f'{path} cannot be written: {error}') from error
@@ -60,33 +67,39 @@ def load_mlp(
     from safetensors import SafetensorError, safe_open
 
     path = Path(path).expanduser()
-    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder: name the weights file in it')
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder: name the weights file in it')
     try:
         with safe_open(path, framework='pt') as file:
             metadata = from_json((file.metadata() or {})['mlp'])
             state = {name: file.get_tensor(name) for name in file.keys()}
-        with torch.random.fork_rng(devices=[]): # the weights that are drawn here are thrown away
+        with torch.random.fork_rng(devices=[]): # the weights drawn here are thrown away
             model = MLP(*metadata['sizes']).to(next(iter(state.values())).dtype)
         model.load_state_dict(state)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f'{path}: not a weights file of mlp_train, or damaged ({error})') from error
+        raise ValueError(
+            f'{path}: not a weights file of mlp_train, or damaged ({error})') from error
     return model, metadata
 
 # %% ../nbs/14_cli.ipynb #a7000002
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
 
-def _default_lr(opt: str, momentum: float) -> float: # momentum makes steps 1 / (1 - momentum) times as long
+# Momentum makes steps 1 / (1 - momentum) times as long.
+def _default_lr(opt: str, momentum: float) -> float:
     return 0.001 if opt == 'adamw' else round(0.2 * (1 - momentum), 9)
 
-_schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr, 'exponential': exponential_lr, 'cosine': cosine_lr,
-              'one-cycle': one_cycle_lr}
+_schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr,
+              'exponential': exponential_lr, 'cosine': cosine_lr, 'one-cycle': one_cycle_lr}
 
 def _chosen(name: str, choices: dict, value: str) -> Any:
-    if value not in choices: raise ValueError(f'{name} is {value!r}: it must be one of {", ".join(choices)}')
+    if value not in choices:
+        raise ValueError(f'{name} is {value!r}: it must be one of {", ".join(choices)}')
     return choices[value]
 
 def _opt_func(settings: dict) -> Callable:
-    "What makes the optimiser. Raises `ValueError` if there is none, or none with that momentum."
+    """What makes the optimiser.
+
+    Raises `ValueError` if there is none, or none with that momentum."""
     name, momentum, options = settings['opt'], settings['momentum'], {}
     if name == 'sgd': options['momentum'] = momentum
     elif momentum: raise ValueError(f'momentum is {momentum}, and {name} has none: use sgd')
@@ -98,11 +111,13 @@ class _Settings(Callback):
     "Keeps the settings of a run in its checkpoints."
     kept, looks_on = ('settings',), True
     def __init__(self, settings: dict): self.settings = settings
-    def load_state_dict(self, state: dict) -> None: pass # those at hand are the saved ones, but for more epochs
+    def load_state_dict(self, state: dict) -> None:
+        pass # those at hand are the saved ones, but for more epochs
 
 def _callbacks(settings: dict) -> list[Callback]:
     device = None if settings['device'] == 'auto' else settings['device']
-    cbs = [Progress(), Schedule(_chosen('schedule', _schedules, settings['schedule'])), ToDevice(device), _Settings(settings)]
+    cbs = [Progress(), Schedule(_chosen('schedule', _schedules, settings['schedule'])),
+           ToDevice(device), _Settings(settings)]
     if settings['shift']: cbs.append(ShiftImages(settings['shift']))
     if settings['patience']: cbs.append(EarlyStopping(patience=settings['patience']))
     return cbs
@@ -116,7 +131,8 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     train = DataLoader(Dataset(*mnist.train), settings['bs'], shuffle=True, num_workers=workers)
     model = MLP(784, *settings['hidden'], 10)
     opt_func(list(model.parameters())) # wrong settings are told before a folder is made
-    return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func, metrics=[accuracy], cbs=cbs), mnist
+    return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func,
+                   metrics=[accuracy], cbs=cbs), mnist
 
 # %% ../nbs/14_cli.ipynb #a7000006
 def _command(way: str, folder: Path) -> str: # to be typed as it stands
@@ -124,7 +140,9 @@ def _command(way: str, folder: Path) -> str: # to be typed as it stands
     return f'mlp_train {way}{place}'
 
 def _is_finished(folder: Path) -> bool:
-    "Whether there is a run in `folder` that came to its end. Raises `FileExistsError` if it was stopped before."
+    """Whether there is a run in `folder` that came to its end.
+
+    Raises `FileExistsError` if it was stopped before."""
     has_results = (folder / 'weights.safetensors').exists()
     try: state = read_checkpoint(folder / 'checkpoint.pt')
     except FileNotFoundError: return has_results
@@ -132,17 +150,24 @@ def _is_finished(folder: Path) -> bool:
     else:
         if not state['place']['fitting']: return True
         if state['place']['step'] == 0 and not has_results: return False # it has done nothing
-        found = f'an unfinished run ({len(state["history"])} of {state["place"]["last_epoch"]} epochs done)'
-    raise FileExistsError(f'{folder} holds {found}: "{_command("--resume", folder)}" goes on with it, '
-                          f'"{_command("--overwrite", folder)}" starts over and loses it, and another --out leaves it alone')
+        found = (f'an unfinished run ({len(state["history"])} of '
+                 f'{state["place"]["last_epoch"]} epochs done)')
+    raise FileExistsError(
+        f'{folder} holds {found}: "{_command("--resume", folder)}" goes on with it, '
+        f'"{_command("--overwrite", folder)}" starts over and loses it, '
+        'and another --out leaves it alone')
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]: # the system opens the lock when the process ends, however it ends
-    "A `with` block that no other process can be in at the same time. Raises `FileExistsError` if one is."
+def _alone_in(folder: Path) -> Iterator[None]:
+    """A `with` block that no other process can be in at the same time.
+
+    Raises `FileExistsError` if one is."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / '.lock')
+    lock = FileLock(folder / '.lock') # the system opens it however the process ends
     try: lock.acquire(timeout=0)
-    except Timeout: raise FileExistsError(f'another mlp_train is at work in {folder}: give another --out, or wait') from None
+    except Timeout:
+        raise FileExistsError(f'another mlp_train is at work in {folder}: '
+                              'give another --out, or wait') from None
     try: yield
     finally: lock.release()
 
@@ -152,38 +177,53 @@ def _folder_for_a_new_run(out: Path) -> Path:
     while _is_finished(folder):
         number += 1
         folder = out.with_name(f'{out.name}-{number}')
-    if folder != out: print(f'{out} holds a finished run, which is kept: this one goes to {folder}', flush=True)
+    if folder != out:
+        print(f'{out} holds a finished run, which is kept: this one goes to {folder}',
+              flush=True)
     return folder
 
 # %% ../nbs/14_cli.ipynb #4b6944fe
 def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
-    "The settings that `checkpoint` was made with, with more epochs if `asked` says so. Raises `ValueError` if others differ."
+    """The settings that `checkpoint` was made with, with more epochs if `asked` says so.
+
+    Raises `ValueError` if others differ."""
     try: saved = dict(read_checkpoint(checkpoint)['cbs'])['_Settings']['settings']
-    except FileNotFoundError: raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
     except KeyError: raise ValueError(f'{checkpoint} was not made by mlp_train') from None
     defaults = signature(mlp_train).parameters
     others = [f'{name} is {saved[name]} there and {value} here' for name, value in asked.items()
               if name != 'epochs' and value not in (saved[name], defaults[name].default)]
-    if others: raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. Leave them out to go on')
+    if others:
+        raise ValueError(f'{checkpoint} is of a run with other settings: {"; ".join(others)}. '
+                         'Leave them out to go on')
     epochs = saved['epochs'] if asked['epochs'] is None else asked['epochs']
     if epochs < saved['epochs']:
-        raise ValueError(f'epochs is {epochs}, and the run in {checkpoint} is one of {saved["epochs"]}: leave epochs out to '
-                         'go on to its end, or give more to train longer')
+        raise ValueError(
+            f'epochs is {epochs}, and the run in {checkpoint} is one of {saved["epochs"]}: '
+            'leave epochs out to go on to its end, or give more to train longer')
     return {**saved, 'epochs': epochs}
 
 # %% ../nbs/14_cli.ipynb #a7000009
 def _go_on(learn: Learner, settings: dict, checkpoint: Path) -> None:
-    "Bring the run in `checkpoint` to its end, and train on if it is to have more epochs than it began with."
+    """Bring the run in `checkpoint` to its end, and train on if it is to have more epochs than
+    it began with."""
     finished = not read_checkpoint(checkpoint)['place']['fitting']
     if finished: load(learn, checkpoint)
     else: resume(learn, checkpoint)
-    if settings['epochs'] > learn.last_epoch: learn.fit(settings['epochs'] - learn.epoch, settings['lr'])
+    if settings['epochs'] > learn.last_epoch:
+        learn.fit(settings['epochs'] - learn.epoch, settings['lr'])
     elif finished:
-        print(f'the run in {checkpoint.parent} is finished, its last epoch was {learn.epoch}: its files are written again. '
+        print(f'the run in {checkpoint.parent} is finished, its last epoch was {learn.epoch}: '
+              'its files are written again. '
               f'More --epochs than {learn.last_epoch} train longer')
 
-def _train(learn: Learner, settings: dict, checkpoint: Path, going_on: bool) -> BaseException | None:
-    "Fit, or go on with a fit. Returns what has stopped it. That is raised if no epoch was done, and nothing is worth saving."
+def _train(
+    learn: Learner, settings: dict, checkpoint: Path, going_on: bool,
+) -> BaseException | None:
+    """Fit, or go on with a fit. Returns what has stopped it.
+
+    That is raised if no epoch was done, and nothing is worth saving."""
     try:
         if going_on: _go_on(learn, settings, checkpoint)
         else: learn.fit(settings['epochs'], settings['lr'])
@@ -194,7 +234,8 @@ def _train(learn: Learner, settings: dict, checkpoint: Path, going_on: bool) -> 
             ways = f'"{_command("--resume", checkpoint.parent)}" goes on, {ways}'
         if not learn.history: raise type(error)(f'{what}; {ways}') from None
         for cb in learn.cbs:
-            if isinstance(cb, EarlyStopping): cb.go_back(learn) # which it does by itself when a fit ends well
+            # When a fit ends well, it does so by itself.
+            if isinstance(cb, EarlyStopping): cb.go_back(learn)
         return type(error)(f'{what}; saved what was trained, {ways}')
 
 # %% ../nbs/14_cli.ipynb #11f8611e
@@ -210,12 +251,16 @@ def _save_picture(path: Path, learn: Learner, test: Split) -> None:
     digits.suptitle('test digits it got wrong', fontsize=10)
     for i, axes in enumerate(digits.subplots(2, 10).flat):
         axes.set_axis_off()
-        if i < len(wrong): show_image(test.x[wrong[i]], axes, f'{test.y[wrong[i]]} not {answers[wrong[i]]}')
+        if i < len(wrong):
+            show_image(test.x[wrong[i]], axes, f'{test.y[wrong[i]]} not {answers[wrong[i]]}')
     write_whole(path, lambda temporary: figure.savefig(temporary, format='png', dpi=120))
 
-def _save_results(folder: Path, learn: Learner, settings: dict, test: Split) -> str: # what to tell
+def _save_results(
+    folder: Path, learn: Learner, settings: dict, test: Split,
+) -> str: # what to tell
     weights, table, picture, page = (
-        folder / name for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html'))
+        folder / name
+        for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html'))
     measured = learn.validate([test])
     results = {'test_loss': measured['valid_loss'], 'test_accuracy': measured['valid_accuracy'],
                'epochs_done': len(learn.history)}
@@ -224,10 +269,12 @@ def _save_results(folder: Path, learn: Learner, settings: dict, test: Split) -> 
     save_mlp(model, weights, settings=settings, results=results)
     write_whole(table, lambda temporary: save_history(learn.history, temporary))
     write_whole(page, DrawDigit(model, test).save)
-    lines = [f'test accuracy {results["test_accuracy"]:.4f}', f'saved {weights}, {table} and {picture}', f'draw on {page}']
+    lines = [f'test accuracy {results["test_accuracy"]:.4f}',
+             f'saved {weights}, {table} and {picture}', f'draw on {page}']
     if results['test_accuracy'] < 0.7: # a guess would be right for 0.1
-        lines.append(f'That is low, after {learn.step} steps at a learning rate of {settings["lr"]:g}. If these are few, '
-                     'give a smaller --bs or more --epochs; else a smaller --lr')
+        lines.append(
+            f'That is low, after {learn.step} steps at a learning rate of {settings["lr"]:g}. '
+            'If these are few, give a smaller --bs or more --epochs; else a smaller --lr')
     return '\n'.join(lines)
 
 # %% ../nbs/14_cli.ipynb #b4698884
@@ -254,23 +301,31 @@ def mlp_train(
 ) -> Path: # the folder with the results
     """Train a multi-layer perceptron on MNIST, and save what it has learnt.
 
-    Writes weights.safetensors, history.csv, results.png, draw.html and checkpoint.pt into `out`. Sets PyTorch's seed and
-    number of threads. Raises what `load_mnist` and `Learner.fit` raise, `FileExistsError` if there is an unfinished run in
-    `out`, and `ValueError` for settings that contradict each other or, with `resume`, the run. Interrupted, it saves what it
-    has, and passes `KeyboardInterrupt` on."""
-    if resume and overwrite: raise ValueError('resume and overwrite are both true: a run is gone on with or started over')
+    Writes weights.safetensors, history.csv, results.png, draw.html and checkpoint.pt into
+    `out`. Sets PyTorch's seed and number of threads. Raises what `load_mnist` and `Learner.fit`
+    raise, `FileExistsError` if there is an unfinished run in `out`, and `ValueError` for
+    settings that contradict each other or, with `resume`, the run. Interrupted, it saves what
+    it has, and passes `KeyboardInterrupt` on."""
+    if resume and overwrite:
+        raise ValueError('resume and overwrite are both true: '
+                         'a run is gone on with or started over')
     if epochs is not None: _check_whole('epochs', epochs)
     folder = Path(out).expanduser()
     sizes = [hidden] if isinstance(hidden, int) else hidden
     if lr is not None: _check_lr(lr)
-    settings = dict(epochs=epochs, bs=bs, lr=lr, hidden=tuple(_check_whole('hidden', size) for size in sizes), opt=opt,
-                    schedule=schedule, momentum=momentum, weight_decay=weight_decay, shift=shift, patience=patience, seed=seed,
+    settings = dict(epochs=epochs, bs=bs, lr=lr,
+                    hidden=tuple(_check_whole('hidden', size) for size in sizes), opt=opt,
+                    schedule=schedule, momentum=momentum, weight_decay=weight_decay,
+                    shift=shift, patience=patience, seed=seed,
                     data=data and str(data), threads=threads, device=device)
     if resume: settings = _settings_to_resume(folder / 'checkpoint.pt', settings)
-    else: settings |= {'epochs': epochs or 6, 'lr': _default_lr(opt, momentum) if lr is None else lr}
+    else:
+        settings |= {'epochs': epochs or 6,
+                     'lr': _default_lr(opt, momentum) if lr is None else lr}
     if not (resume or overwrite): folder = _folder_for_a_new_run(folder)
     checkpoint = folder / 'checkpoint.pt'
-    learn, mnist = _learner(settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=not resume))
+    learn, mnist = _learner(
+        settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=not resume))
     with _alone_in(folder):
         trouble = _train(learn, settings, checkpoint, going_on=resume)
         told = _save_results(folder, learn, settings, mnist.test)
@@ -295,14 +350,19 @@ def _save_seen(path: Path, forms: list[Tensor], titles: list[str]) -> None:
 _picture_kinds = '.png', '.jpg', '.jpeg', '.webp', '.bmp', '.gif', '.tif', '.tiff'
 
 def _pictures(paths: Iterable[str]) -> list[Path]:
-    "The paths, with the pictures in them in place of folders. Raises `ValueError` for a folder without."
+    """The paths, with the pictures in them in place of folders.
+
+    Raises `ValueError` for a folder without."""
     found = []
     for path in (Path(path).expanduser() for path in paths):
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in _picture_kinds]
-        if not inside: raise ValueError(f'{path} is a folder without a picture ({", ".join(_picture_kinds)})')
+        inside = [file for file in sorted(path.iterdir())
+                  if file.suffix.lower() in _picture_kinds]
+        if not inside:
+            raise ValueError(f'{path} is a folder without a picture '
+                             f'({", ".join(_picture_kinds)})')
         found += inside
     return found
 
@@ -314,15 +374,15 @@ def _in_words(probs: Tensor) -> str: # probabilities `[10]`
 # %% ../nbs/14_cli.ipynb #f2c64d33
 def mlp_predict(
     weights: str, # weights file of mlp_train
-    images: list[str], # pictures of one digit each, or folders of such, dark on light or light on dark
+    images: list[str], # pictures of a digit, dark on light or light on dark, or folders of such
     show: str | None = None, # picture to write, such as seen.png: what the network sees
     json: bool = False, # print a line of JSON for each picture, with all probabilities
 ) -> None:
     "Print the digit in each picture."
     model, _ = load_mlp(weights)
     if (model.sizes[0], model.sizes[-1]) != (784, 10):
-        raise ValueError(f'{weights}: this network has sizes {model.sizes}, where 784 inputs and 10 '
-                         'outputs are needed')
+        raise ValueError(f'{weights}: this network has sizes {model.sizes}, '
+                         'where 784 inputs and 10 outputs are needed')
     forms, titles, unread = [], [], []
     for image in _pictures(images):
         try: form = mnist_form(picture_ink(image))
@@ -331,7 +391,9 @@ def mlp_predict(
             continue
         with torch.no_grad(): probs = model(form[None])[0].softmax(dim=0)
         digit = probs.argmax().item()
-        if json: print(to_json({'picture': str(image), 'digit': digit, 'probabilities': probs.tolist()}))
+        if json:
+            print(to_json({'picture': str(image), 'digit': digit,
+                           'probabilities': probs.tolist()}))
         else: print(f'{image}: {_in_words(probs)}')
         forms.append(form)
         titles.append(f'{image.name}: {digit}')
@@ -340,7 +402,9 @@ def mlp_predict(
 
 # %% ../nbs/14_cli.ipynb #abfa228f
 def _whole_number(text: str, least: int = 0) -> int: # as for `--seed`
-    "The number in `text`. Raises `ValueError` unless it is whole, and from `least` to below 2**32."
+    """The number in `text`.
+
+    Raises `ValueError` unless it is whole, and from `least` to below 2**32."""
     needed = f'a whole number from {least} to below 2**32 is needed'
     try: number = int(text)
     except ValueError: raise ValueError(needed) from None
@@ -358,9 +422,12 @@ def _not_negative(text: str) -> float: # as for `--lr`
     return number
 
 def _layer_sizes(text: str) -> tuple[int, ...]: # as for `--hidden`
-    "The numbers between the commas of `text`. Raises `ValueError` unless each is a positive integer."
+    """The numbers between the commas of `text`.
+
+    Raises `ValueError` unless each is a positive integer."""
     try: return tuple(_positive_int(size) for size in text.split(','))
-    except ValueError: raise ValueError('whole numbers from 1 are needed, such as 100 or 512,256') from None
+    except ValueError:
+        raise ValueError('whole numbers from 1 are needed, such as 100 or 512,256') from None
 
 def _one_of(names: Iterable[str], text: str) -> str: # as for `--opt`
     "`text`. Raises `ValueError` unless it is among `names`."
@@ -374,10 +441,12 @@ class _BadArguments(Exception):
 class _Parser(ArgumentParser):
     def __init__(self, name: str, description: str, examples: Sequence[str]):
         lines = '\n  '.join(['examples:', *examples])
-        super().__init__(name, description=description, epilog=lines, formatter_class=RawDescriptionHelpFormatter)
+        super().__init__(name, description=description, epilog=lines,
+                         formatter_class=RawDescriptionHelpFormatter)
         self.add_argument('--version', action='version', version=f'minibatch_mlp {__version__}')
 
-    def error(self, message: str) -> NoReturn: raise _BadArguments(message) # argparse would print its usage, and exit
+    def error(self, message: str) -> NoReturn: # argparse would print its usage, and exit
+        raise _BadArguments(message)
 
 def _about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
     "What `add_argument` needs to know of an argument of `func` whose text `read` understands."
@@ -391,31 +460,40 @@ def _about(func: Callable, name: str, read: Callable[[str], Any] = str) -> dict[
 
 def _read(name: str, read: Callable[[str], Any], text: str) -> Any:
     try: return read(text)
-    except ValueError as error: raise _BadArguments(f'{_option(name)} {text}: {error}') from None
+    except ValueError as error:
+        raise _BadArguments(f'{_option(name)} {text}: {error}') from None
 
 def _option(name: str) -> str: return f'--{name.replace("_", "-")}'
 
 # %% ../nbs/14_cli.ipynb #a7000024
 def _train_parser() -> ArgumentParser:
-    parser = _Parser('mlp_train', mlp_train.__doc__.split('\n\n')[0], ['mlp_train', 'mlp_train --hidden 512,256 --opt adamw '
-                     '--schedule one-cycle --shift 2 --bs 128 --epochs 20', 'mlp_train --resume --epochs 30'])
+    parser = _Parser('mlp_train', mlp_train.__doc__.split('\n\n')[0], [
+        'mlp_train',
+        'mlp_train --hidden 512,256 --opt adamw --schedule one-cycle --shift 2 --bs 128 '
+        '--epochs 20',
+        'mlp_train --resume --epochs 30'])
     kinds = {
         'the network': {'hidden': _layer_sizes},
         'how it is trained': {
-            'epochs': _positive_int, 'bs': _positive_int, 'lr': _not_negative, 'opt': partial(_one_of, _optimizers),
-            'schedule': partial(_one_of, _schedules), 'momentum': _not_negative, 'weight_decay': _not_negative,
+            'epochs': _positive_int, 'bs': _positive_int, 'lr': _not_negative,
+            'opt': partial(_one_of, _optimizers), 'schedule': partial(_one_of, _schedules),
+            'momentum': _not_negative, 'weight_decay': _not_negative,
             'shift': _whole_number, 'patience': _whole_number, 'seed': _whole_number},
         'files': {'data': str, 'out': str, 'checkpoint_every': _whole_number},
         'the machine': {'threads': _positive_int, 'workers': _whole_number, 'device': str}}
     for title, names in kinds.items():
         group = parser.add_argument_group(title)
-        for name, read in names.items(): group.add_argument(_option(name), **_about(mlp_train, name, read))
-    ways = parser.add_argument_group('a run that is there already').add_mutually_exclusive_group()
-    for name in ('resume', 'overwrite'): ways.add_argument(_option(name), action='store_true', help=docments(mlp_train)[name])
+        for name, read in names.items():
+            group.add_argument(_option(name), **_about(mlp_train, name, read))
+    ways = parser.add_argument_group(
+        'a run that is there already').add_mutually_exclusive_group()
+    for name in ('resume', 'overwrite'):
+        ways.add_argument(_option(name), action='store_true', help=docments(mlp_train)[name])
     return parser
 
 def _predict_parser() -> ArgumentParser:
-    parser = _Parser('mlp_predict', mlp_predict.__doc__, ['mlp_predict runs/mnist/weights.safetensors 3.png 7.png'])
+    parser = _Parser('mlp_predict', mlp_predict.__doc__,
+                     ['mlp_predict runs/mnist/weights.safetensors 3.png 7.png'])
     parser.add_argument('weights', **_about(mlp_predict, 'weights'))
     parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))
     parser.add_argument('--json', action='store_true', help=docments(mlp_predict)['json'])
@@ -428,7 +506,8 @@ def _fail(command: str, message: object, status: int) -> NoReturn:
     sys.exit(status)
 
 def _tell_warnings(command: str) -> None:
-    "Let warnings be one line on stderr, and each be told once: a damaged checkpoint is read several times."
+    """Let warnings be one line on stderr, and each be told once: a damaged checkpoint is read
+    several times."""
     told = set()
     def tell(message, *_):
         if str(message) not in told: print(f'{command}: {message}', file=sys.stderr)
@@ -443,7 +522,7 @@ def _run_command(func: Callable, make_parser: Callable[[], ArgumentParser]) -> N
         func(**vars(make_parser().parse_args()))
     except _BadArguments as error: _fail(name, error, 2)
     except KeyboardInterrupt as error: _fail(name, str(error) or 'interrupted', 130)
-    except BrokenPipeError: # the reader of our output has gone, so Python must not flush it at exit
+    except BrokenPipeError: # nobody reads our output, so Python must not flush it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _fail(name, 'nobody reads the output any more', 1)
     except Exception as error: _fail(name, str(error) or type(error).__name__, 1)
