@@ -341,7 +341,7 @@ def _save_seen(path: Path, forms: list[Tensor], titles: list[str]) -> None:
     columns = min(len(forms), 5)
     rows = math.ceil(len(forms) / columns)
     figure = Figure(figsize=(2.4 * columns, 2.7 * rows), layout='constrained')
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid: axes.set_axis_off()
     for axes, form, title in zip(grid, forms, titles): show_image(form, axes, title)
     write_whole(path, lambda temporary: figure.savefig(temporary, format='png'))

@@ -11,6 +11,8 @@ import torch
 
 from minibatch_mlp.cli import load_mlp
 
+pytestmark = pytest.mark.xdist_group("commands")  # one run is compared with several
+
 # What is started in the background of a shell ignores SIGINT.
 PROGRAM = ("from signal import SIGINT, default_int_handler, signal; signal(SIGINT, default_int_handler); "
            "from minibatch_mlp.cli import _train_command; print('ready', flush=True); _train_command()")

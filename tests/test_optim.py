@@ -151,9 +151,8 @@ def changed(optimizer, change):
     return state_dict
 
 
-BOTH = pytest.mark.parametrize(
-    "ours, torchs, options", ((SGD, torch.optim.SGD, {"momentum": 0.9, "lr": 0.1}), (AdamW, torch.optim.AdamW, {})), ids=("SGD", "AdamW")
-)
+kinds = (SGD, torch.optim.SGD, {"momentum": 0.9, "lr": 0.1}), (AdamW, torch.optim.AdamW, {})
+BOTH = pytest.mark.parametrize("ours, torchs, options", kinds, ids=("SGD", "AdamW"))
 
 
 @BOTH
