@@ -24,22 +24,27 @@ from .module import MLP
 
 # %% ../nbs/13_draw.ipynb #1a312e08
 def _overlap(n_out: int, n_in: int, scale: float, start: float) -> Tensor:
-    "`[n_out, n_in]`: how much of pixel `i` is covered by pixel `j`, once scaled and moved to `start`."
+    """`[n_out, n_in]`: how much of pixel `i` is covered by pixel `j`, once scaled and moved
+    to `start`."""
     edges = start + scale * torch.arange(n_in + 1, dtype=torch.float64)
     pixels = torch.arange(n_out, dtype=torch.float64)[:, None]
-    return (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp(min=0)
+    return (torch.minimum(edges[1:], pixels + 1)
+            - torch.maximum(edges[:-1], pixels)).clamp(min=0)
 
 # %% ../nbs/13_draw.ipynb #7ba35c85
 def mnist_form(
     ink: Tensor | np.ndarray, # a drawing `[height, width]`: 0 is paper, larger is more ink
 ) -> Tensor: # `[784]` float32, from 0 to 255/256
-    """The drawing scaled and placed as MNIST's digits were (LeCun et al. 1998, III A): longer side 20 pixels, with
-    anti-aliasing, in a field of 28 by 28 with the centre of mass in pixel (14, 14). The darkest point becomes 255/256.
+    """The drawing scaled and placed as MNIST's digits were (LeCun et al. 1998, III A): longer
+    side 20 pixels, with anti-aliasing, in a field of 28 by 28 with the centre of mass in pixel
+    (14, 14). The darkest point becomes 255/256.
 
-    Raises `ValueError` for a drawing without ink, with negative or infinite ink, or with another number of dimensions."""
+    Raises `ValueError` for a drawing without ink, with negative or infinite ink, or with
+    another number of dimensions."""
     ink = torch.as_tensor(ink, dtype=torch.float64)
     if ink.ndim != 2: raise ValueError(f'ink must be [height, width], not {list(ink.shape)}')
-    if not (ink.isfinite().all() and (ink >= 0).all()): raise ValueError('ink must be finite and not negative')
+    if not (ink.isfinite().all() and (ink >= 0).all()):
+        raise ValueError('ink must be finite and not negative')
     if not ink.any(): raise ValueError('there is no ink in the drawing')
     rows, columns = (ink.any(dim=dim).nonzero().flatten() for dim in (1, 0))
     ink = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] / ink.max()
@@ -47,7 +52,8 @@ def mnist_form(
     for profile in (ink.sum(1), ink.sum(0)):
         middles = torch.arange(len(profile)).double() + 0.5
         centre = scale * (profile @ middles / profile.sum()).item()
-        start = min(max(np.ceil(14 - centre - 1e-9), 0), np.floor(28 - scale * len(profile) + 1e-9)) # keep it in the field
+        start = min(max(np.ceil(14 - centre - 1e-9), 0), # keep it in the field
+                    np.floor(28 - scale * len(profile) + 1e-9))
         matrices.append(_overlap(28, len(profile), scale, start))
     form = matrices[0] @ ink @ matrices[1].T
     return (form * (255 / 256 / form.max())).float().flatten()
@@ -60,10 +66,12 @@ def _open_upright(path: Path): # a Pillow image, RGBA
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning) # too large for a digit
+            # too large for a digit
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
             with Image.open(path) as opened: upright = ImageOps.exif_transpose(opened)
             if upright.mode.startswith('I'): # 16 bits, which `convert` would cut off at 255
-                upright = Image.fromarray((np.asarray(upright) / 257).clip(0, 255).astype(np.uint8))
+                upright = Image.fromarray(
+                    (np.asarray(upright) / 257).clip(0, 255).astype(np.uint8))
             return upright.convert('RGBA')
     except (FileNotFoundError, PermissionError, IsADirectoryError): raise
     except Exception as error: # a damaged file can make the decoder fail in any way
@@ -103,7 +111,8 @@ def _spread(differences: np.ndarray) -> float:
 
 # %% ../nbs/13_draw.ipynb #pic00011
 def _median_without(cells: np.ndarray, left_out: np.ndarray, window: int) -> np.ndarray:
-    "`[rows, columns, 3]`: the median of the cells around each that are not `left_out`, or `nan`."
+    """`[rows, columns, 3]`: the median of the cells around each that are not `left_out`,
+    or `nan`."""
     half = window // 2
     known = np.where(left_out[..., None], np.nan, cells)
     known = np.pad(known, ((half, half), (half, half), (0, 0)), mode='symmetric')
@@ -130,7 +139,8 @@ def _paper(pixels: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/13_draw.ipynb #pic00015
 def _ink_on_paper(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[height, width]`
-    "How far each pixel is from the paper, along the direction of most differences; ink is positive."
+    """How far each pixel is from the paper, along the direction of most differences;
+    ink is positive."""
     from scipy.ndimage import gaussian_filter
 
     off = (pixels - _paper(pixels)).reshape(-1, 3)
@@ -145,17 +155,20 @@ def _marks(ink: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/13_draw.ipynb #pic00018
 def _lines_across(marks: np.ndarray, slope: float, widest: int = 9) -> np.ndarray:
-    "The marks `[height, width]` on thin lines of this slope that run from edge to edge (Hough 1962)."
+    """The marks `[height, width]` on thin lines of this slope that run from edge to edge
+    (Hough 1962)."""
     from scipy.ndimage import binary_dilation, binary_opening
 
     height, width = marks.shape
-    shifts = (-slope * np.arange(width)).round().astype(int) # row + shift is the same all along a line
+    # row + shift is the same all along a line
+    shifts = (-slope * np.arange(width)).round().astype(int)
     shifts -= shifts.min()
     rows, columns = marks.nonzero()
     line = rows + shifts[columns] # the number of each mark's line
     n = height + shifts.max() # lines
     marked = np.bincount(line, minlength=n)
-    first, behind = (np.bincount(numbers, minlength=n + 1) for numbers in (shifts, shifts + height))
+    first, behind = (np.bincount(numbers, minlength=n + 1)
+                     for numbers in (shifts, shifts + height))
     length = (first - behind).cumsum()[:n] # of each line, as far as it lies in the picture
     full = (marked >= 0.8 * length) & (length > width / 8)
     thin = full & ~binary_opening(full, np.ones(widest + 1))
@@ -169,7 +182,7 @@ def _without_lines_across(marks: np.ndarray) -> np.ndarray: # both `[height, wid
     from scipy.ndimage import binary_closing, binary_opening
 
     lines = np.zeros_like(marks)
-    step = 4 / max(marks.shape[1], 40) # at the far end, neighbouring lines are four pixels apart
+    step = 4 / max(marks.shape[1], 40) # neighbouring lines are four pixels apart at the far end
     for slope in np.arange(-0.12, 0.121, step): lines |= _lines_across(marks, slope)
     if not lines.any(): return marks
     rest = binary_opening(marks & ~lines, np.ones((3, 3))) # without what is left of lines
@@ -194,7 +207,8 @@ def _pieces(marks: np.ndarray) -> list[_Piece]:
     from scipy.ndimage import find_objects, label
 
     labels, _ = label(marks, np.ones((3, 3))) # pixels that meet at a corner touch
-    return [_Piece(*box, labels[box] == i) for i, box in enumerate(find_objects(labels), start=1)]
+    return [_Piece(*box, labels[box] == i)
+            for i, box in enumerate(find_objects(labels), start=1)]
 
 def _together(pieces: list[_Piece], shape: tuple[int, int]) -> np.ndarray:
     "The marks of all pieces in one picture."
@@ -217,11 +231,14 @@ def _is_a_blot(piece: _Piece) -> bool:
     return 2 * radius > 0.6 * (piece.size - 2)
 
 def _without_specks(pieces: list[_Piece]) -> list[_Piece]:
-    "The pieces that are not small beside the largest stroke. Raises `ValueError` if there are none."
+    """The pieces that are not small beside the largest stroke.
+
+    Raises `ValueError` if there are none."""
     strokes = [piece for piece in pieces if piece.size >= _SIDE / 40 and not _is_a_blot(piece)]
     if not strokes:
-        raise ValueError('no digit is seen: only paper, and what looks like lines, specks or the edge '
-                         'of the paper. Take it from closer, with paper all around the digit')
+        raise ValueError('no digit is seen: only paper, and what looks like lines, specks or '
+                         'the edge of the paper. Take it from closer, with paper all around '
+                         'the digit')
     largest = max(piece.size for piece in strokes)
     return [piece for piece in strokes if piece.size > 0.2 * largest]
 
@@ -230,11 +247,13 @@ def otsu_threshold(
     values: np.ndarray, # numbers of any shape
     bins: int = 256, # thresholds that are tried
 ) -> float:
-    "The threshold that leaves the largest variance between what is below and above (Otsu 1979)."
+    """The threshold that leaves the largest variance between what is below and above
+    (Otsu 1979)."""
     counts, edges = np.histogram(values, bins=bins)
     sums = counts * (edges[:-1] + edges[1:]) / 2
     n_below, sum_below = counts.cumsum()[:-1], sums.cumsum()[:-1]
-    n_above, sum_above = counts.sum() - n_below, sums.sum() - sum_below # the outer bins are never empty
+    n_above, sum_above = counts.sum() - n_below, sums.sum() - sum_below
+    # The outer bins are never empty, so no group is.
     between = n_below * n_above * (sum_below / n_below - sum_above / n_above) ** 2
     return float(edges[1:-1][between.argmax()])
 
@@ -260,11 +279,14 @@ def _digits(pieces: list[_Piece], shape: tuple[int, int]) -> list[_Piece]:
     marks = _together(pieces, shape)
     labels, _ = label(_near(marks, largest / 16))
     labels = np.where(marks, labels, 0)
-    return [_Piece(*box, labels[box] == i) for i, box in enumerate(find_objects(labels), start=1)]
+    return [_Piece(*box, labels[box] == i)
+            for i, box in enumerate(find_objects(labels), start=1)]
 
 # %% ../nbs/13_draw.ipynb #pic00030
 def _digit_ink(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[height, width]`
-    "Ink from 0 to 255 where the digit is, and 0 elsewhere. Raises `ValueError` if there is not one."
+    """Ink from 0 to 255 where the digit is, and 0 elsewhere.
+
+    Raises `ValueError` if there is not one."""
     ink = _ink_on_paper(pixels)
     pieces = _pieces(_without_lines(_marks(ink)))
     free = [piece for piece in pieces if not _lies_along_an_edge(piece, ink.shape)]
@@ -272,7 +294,8 @@ def _digit_ink(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[he
     strokes = _strokes(ink, _together(drawn, ink.shape))
     digits = _digits(_without_specks(_pieces(strokes > 0)), ink.shape)
     if len(digits) > 1:
-        raise ValueError(f'{len(digits)} drawings are seen where one digit is needed: crop the picture to one')
+        raise ValueError(f'{len(digits)} drawings are seen where one digit is needed: '
+                         'crop the picture to one')
     height, width = digits[0].marked.shape
     if width > 1.5 * height:
         raise ValueError(f'the drawing is {width / height:.1f} times as wide as high, '
@@ -281,21 +304,24 @@ def _digit_ink(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[he
 
 # %% ../nbs/13_draw.ipynb #pic00032
 def _around(ink: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    "The box around the ink and as much paper on each side: left, top, right, bottom in a picture of `size`."
+    """The box around the ink and as much paper on each side: left, top, right, bottom
+    in a picture of `size`."""
     scale = max(size) / _SIDE
     rows, columns = ink.any(axis=1).nonzero()[0], ink.any(axis=0).nonzero()[0]
     margin = max(np.ptp(rows), np.ptp(columns))
     left, top = (max(round((used[0] - margin) * scale), 0) for used in (columns, rows))
-    right, bottom = (min(round((used[-1] + margin) * scale), length) for used, length in zip((columns, rows), size))
+    right, bottom = (min(round((used[-1] + margin) * scale), length)
+                     for used, length in zip((columns, rows), size))
     return left, top, right, bottom
 
 def picture_ink(
     path: str | Path, # a picture file that Pillow can read, such as PNG or JPEG
 ) -> Tensor: # ink `[height, width]`, 0 to 255
-    """The digit in a picture: ink where its strokes are, and 0 elsewhere, as `mnist_form` takes it. Uneven light,
-    grain, ruled lines, specks and frames are left out.
+    """The digit in a picture: ink where its strokes are, and 0 elsewhere, as `mnist_form` takes
+    it. Uneven light, grain, ruled lines, specks and frames are left out.
 
-    Raises `ValueError` for a file that is not a picture, and where not exactly one digit is seen."""
+    Raises `ValueError` for a file that is not a picture, and where not exactly one digit is
+    seen."""
     try:
         page = _on_a_page(_open_upright(Path(path).expanduser()))
         ink = _digit_ink(_pixels(page))
@@ -308,34 +334,44 @@ def picture_ink(
 def stroke_ink(
     strokes: Sequence, # lists of points `(x, y)`, `y` downwards, in any unit
 ) -> Tensor: # ink `[height, width]`, from 0 to 1
-    """The drawing that a round pen leaves along `strokes`, in a size and with a width that do not depend on theirs.
+    """The drawing that a round pen leaves along `strokes`, in a size and with a width that do
+    not depend on theirs.
 
-    Raises `ValueError` if there is no stroke, or if one is not made of pairs of finite numbers."""
-    side, pen, margin = 64, 5.25, 6 # pixels: the drawing's longer side, half the pen's width, room for the pen
+    Raises `ValueError` if there is no stroke, or if one is not made of pairs of finite
+    numbers."""
+    # pixels: the drawing's longer side, half the pen's width, room for the pen
+    side, pen, margin = 64, 5.25, 6
     try: lines = [torch.as_tensor(np.asarray(stroke, dtype=np.float64)) for stroke in strokes]
-    except (TypeError, ValueError) as error: raise ValueError(f'strokes must be lists of points (x, y) ({error})') from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'strokes must be lists of points (x, y) ({error})') from error
     for line in lines:
         if line.ndim != 2 or line.shape[1] != 2 or not len(line) or not line.isfinite().all():
-            raise ValueError(f'a stroke is one or more points, finite numbers [points, 2], and not {list(line.shape)}')
+            raise ValueError('a stroke is one or more points, finite numbers [points, 2], '
+                             f'and not {list(line.shape)}')
     if not lines: raise ValueError('there are no strokes, so there is no ink')
     points = torch.cat(lines)
     low, size = points.amin(0), points.amax(0) - points.amin(0)
     scale = side / size.max() if size.max() > 0 else 1.
     lines = [(line - low) * scale + margin for line in lines]
-    starts = torch.cat([line[:max(len(line) - 1, 1)] for line in lines])[:, None, None] # [S, 1, 1, 2] for S pieces
-    ends = torch.cat([line[min(1, len(line) - 1):] for line in lines])[:, None, None] # a lone point is a piece of length 0
+    # [S, 1, 1, 2] for S pieces; a lone point is a piece of length 0
+    starts = torch.cat([line[:max(len(line) - 1, 1)] for line in lines])[:, None, None]
+    ends = torch.cat([line[min(1, len(line) - 1):] for line in lines])[:, None, None]
     width, height = ((size * scale).ceil().int() + 2 * margin).tolist()
-    y, x = torch.meshgrid(torch.arange(height).double() + 0.5, torch.arange(width).double() + 0.5, indexing='ij')
+    y, x = torch.meshgrid(torch.arange(height).double() + 0.5,
+                          torch.arange(width).double() + 0.5, indexing='ij')
     from_start, piece = torch.stack([x, y], dim=-1) - starts, ends - starts
-    along = ((from_start * piece).sum(-1) / (piece * piece).sum(-1)).nan_to_num().clamp(0, 1)[..., None]
+    along = ((from_start * piece).sum(-1)
+             / (piece * piece).sum(-1)).nan_to_num().clamp(0, 1)[..., None]
     distance = (from_start - along * piece).norm(dim=-1).amin(0)
     return (pen + 0.5 - distance).clamp(0, 1)
 
 # %% ../nbs/13_draw.ipynb #25a7e406
 class DrawDigit:
-    """Paper to draw on, in a notebook or on a page: a copy of `model` runs in the browser and answers while one draws.
+    """Paper to draw on, in a notebook or on a page: a copy of `model` runs in the browser and
+    answers while one draws.
 
-    Raises `TypeError` for a model that is no `MLP`, and `ValueError` for other sizes and for weights that are not finite."""
+    Raises `TypeError` for a model that is not an `MLP`, and `ValueError` for other sizes and
+    for weights that are not finite."""
 
     def __init__(
         self,
@@ -344,38 +380,50 @@ class DrawDigit:
     ):
         from safetensors.torch import save
 
-        if not isinstance(model, MLP): raise TypeError(f'model is a {type(model).__name__}: DrawDigit takes an MLP')
+        if not isinstance(model, MLP):
+            raise TypeError(f'model is a {type(model).__name__}: DrawDigit takes an MLP')
         if (model.sizes[0], model.sizes[-1]) != (784, 10):
-            raise ValueError(f'model has sizes {model.sizes}: a drawing needs 784 inputs and 10 outputs')
-        state = {name: tensor.to('cpu', torch.float32).contiguous() for name, tensor in model.state_dict().items()}
+            raise ValueError(f'model has sizes {model.sizes}: a drawing needs 784 inputs '
+                             'and 10 outputs')
+        state = {name: tensor.to('cpu', torch.float32).contiguous()
+                 for name, tensor in model.state_dict().items()}
         if not all(tensor.isfinite().all() for tensor in state.values()):
             raise ValueError('model has weights that are not finite: train it anew')
         self.sizes, self.weights = model.sizes, base64.b64encode(save(state)).decode()
         x, y = load_mnist().test if test is None else test
         with torch.no_grad(): probs = model(x.to(model[0].weight)).softmax(dim=1).cpu()
         right = probs.argmax(dim=1) == y
-        chosen = [found[0].item() for digit in range(10) if len(found := (right & (y == digit)).nonzero())]
-        if not right.all(): chosen.append(torch.where(right, 0, probs.amax(dim=1)).argmax().item())
+        chosen = [found[0].item() for digit in range(10)
+                  if len(found := (right & (y == digit)).nonzero())]
+        if not right.all():
+            chosen.append(torch.where(right, 0, probs.amax(dim=1)).argmax().item())
         levels = (x[chosen] * 256).round().clamp(0, 255).to(torch.uint8).numpy()
-        self.examples = [{'label': y[i].item(), 'pixels': base64.b64encode(pixels.tobytes()).decode()}
+        self.examples = [{'label': y[i].item(),
+                          'pixels': base64.b64encode(pixels.tobytes()).decode()}
                          for i, pixels in zip(chosen, levels)]
 
     def __repr__(self) -> str: return f'DrawDigit(MLP{self.sizes})'
 
     def _repr_html_(self) -> str:
         script = (files('minibatch_mlp') / 'assets' / 'draw.js').read_text(encoding='utf-8')
-        return (f'<draw-digit data-weights="{self.weights}" data-examples="{html.escape(json.dumps(self.examples))}">'
-                'Here one can draw where scripts may run: on a page, or in a notebook that is trusted.</draw-digit>\n'
+        return (f'<draw-digit data-weights="{self.weights}" '
+                f'data-examples="{html.escape(json.dumps(self.examples))}">'
+                'Here one can draw where scripts may run: on a page, or in a notebook that is '
+                'trusted.</draw-digit>\n'
                 f'<script>\n{script}</script>')
 
     def save(
         self,
         path: str | Path, # file to write, usually `*.html`
     ) -> None:
-        "Write a page that opens from the disk in any browser. Raises `OSError` if it cannot be written."
-        page = ('<!doctype html>\n<html lang="en-GB">\n<meta charset="utf-8">\n<title>Draw a digit</title>\n'
+        """Write a page that opens from the disk in any browser.
+
+        Raises `OSError` if it cannot be written."""
+        page = ('<!doctype html>\n<html lang="en-GB">\n'
+                '<meta charset="utf-8">\n<title>Draw a digit</title>\n'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-                '<style>:root { color-scheme: light dark; font-family: system-ui, sans-serif }\n'
+                '<style>:root { color-scheme: light dark; '
+                'font-family: system-ui, sans-serif }\n'
                 'body { max-width: 40em; margin: 2em auto; padding: 0 1em }</style>\n'
                 f'<main>\n<h1>Draw a digit</h1>\n{self._repr_html_()}\n</main>\n</html>\n')
         Path(path).write_text(page, encoding='utf-8')
