@@ -336,7 +336,7 @@ class Told:
         return 40
 
     def __getitem__(self, i):
-        time.sleep(0.005)
+        time.sleep(0.05)
         return torch.tensor([*self.rows[0][:3]])
 
 
