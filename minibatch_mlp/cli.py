@@ -31,7 +31,7 @@ from minibatch_mlp.callbacks import (
     EarlyStopping, ShiftImages, ToDevice, plot_history, save_history,
 )
 from .checkpoint import Checkpoint, load, read_checkpoint, resume, write_whole
-from .data import MNIST, Split, load_mnist, show_image
+from .data import MNIST, Split, load_mnist, show_image, show_images
 from .dataloader import DataLoader, Dataset
 from .draw import DrawDigit, mnist_form, picture_ink
 from .learner import Callback, DataLoaders, Learner, Progress, Schedule
@@ -83,13 +83,12 @@ def load_mlp(
 
 # %% ../nbs/14_cli.ipynb #a7000002
 _optimizers = {'sgd': SGD, 'adamw': AdamW}
-
-# Momentum makes steps 1 / (1 - momentum) times as long.
-def _default_lr(opt: str, momentum: float) -> float:
-    return 0.001 if opt == 'adamw' else round(0.2 * (1 - momentum), 9)
-
 _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr,
               'exponential': exponential_lr, 'cosine': cosine_lr, 'one-cycle': one_cycle_lr}
+
+def _default_lr(opt: str, momentum: float) -> float:
+    "A rate that trains; momentum makes steps 1 / (1 - momentum) times as long."
+    return 0.001 if opt == 'adamw' else round(0.2 * (1 - momentum), 9)
 
 def _chosen(name: str, choices: dict, value: str) -> Any:
     if value not in choices:
@@ -341,9 +340,7 @@ def _save_seen(path: Path, forms: list[Tensor], titles: list[str]) -> None:
     columns = min(len(forms), 5)
     rows = math.ceil(len(forms) / columns)
     figure = Figure(figsize=(2.4 * columns, 2.7 * rows), layout='constrained')
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid: axes.set_axis_off()
-    for axes, form, title in zip(grid, forms, titles): show_image(form, axes, title)
+    show_images(forms, titles, columns, fig=figure)
     write_whole(path, lambda temporary: figure.savefig(temporary, format='png'))
 
 # %% ../nbs/14_cli.ipynb #9f2dfeba

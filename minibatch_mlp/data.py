@@ -53,20 +53,22 @@ def show_images(
     titles: Sequence | None = None, # one title for each picture
     ncols: int = 10, # pictures in a row
     size: float = 0.7, # width of a picture in inches
+    fig=None, # matplotlib figure to draw on, with a size of its own; `None` makes a new one
     **kwargs: Any, # passed on to `show_image`
 ): # the matplotlib figure
     """Draw pictures in a grid.
 
     Returns the figure; raises `ValueError` if there are none or the titles do not match."""
-    import matplotlib.pyplot as plt
-
     if not len(images): raise ValueError('images is empty: there is nothing to show')
     if titles is not None and len(titles) != len(images):
         raise ValueError(f'{len(images)} images but {len(titles)} titles')
     ncols = min(ncols, len(images))
     nrows = math.ceil(len(images) / ncols)
-    height = size if titles is None else size + 0.2
-    fig = plt.figure(figsize=(ncols * size, nrows * height))
+    if fig is None:
+        import matplotlib.pyplot as plt
+
+        height = size if titles is None else size + 0.2
+        fig = plt.figure(figsize=(ncols * size, nrows * height))
     for i, image in enumerate(images):
         ax = fig.add_subplot(nrows, ncols, i + 1)
         show_image(image, ax, None if titles is None else titles[i], **kwargs)
