@@ -1,7 +1,11 @@
-"""A browser for the tests that need one: Chromium or Chrome, or that at `CHROMIUM`. Without one they are skipped."""
+"""A browser for the tests that need one: Chromium or Chrome, or that at `CHROMIUM`. Without one they are skipped.
+
+Tests and the processes they start compute in one thread, so that two workers on two processors do not wait for each other."""
 
 import os
 import shutil
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import pytest
 
