@@ -1,5 +1,6 @@
 """All public names, for `from minibatch_mlp.all import *` in a notebook."""
 
+from minibatch_mlp.backprop import Node, by_hand
 from minibatch_mlp.callbacks import (
     Accumulate, ClipGradients, EarlyStopping, LearningRateMonitor, LRFinder, PlotHistory, ShiftImages, TensorBoard, ToDevice,
     TrainMetrics, lr_find, plot_history, save_history, shift_images, summary,
@@ -19,4 +20,4 @@ from minibatch_mlp.module import MLP, Linear, Module, ReLU, Sequential
 from minibatch_mlp.optim import (
     SGD, AdamW, Optimizer, clip_grad_norm_, constant_lr, cosine_lr, exponential_lr, linear_lr, one_cycle_lr, step_lr, warmup_lr,
 )
-from minibatch_mlp.training import GoodWeights, accuracy, fit, report, train_epoch
+from minibatch_mlp.training import GoodWeights, accuracy, by_autograd, fit, report, train_epoch

@@ -430,7 +430,7 @@ def lr_find(
     model, opt = copy.deepcopy((learn.model, learn.opt))
     dls = DataLoaders(copy.copy(learn.dls.train))
     trial = Learner(model, dls, learn.loss_func, learn.opt_func)
-    trial.opt = opt
+    trial.opt, trial.gradients = opt, learn.gradients
     trial.cbs = [*(copy.deepcopy(cb) for cb in learn.cbs if cb.in_trials), finder]
     with looking(learn, learn.dls), torch.enable_grad():
         trial.fit(steps, low) # epochs enough, since the finder ends it

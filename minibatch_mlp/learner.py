@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from .dataloader import Dataset, MapDataset, _generators
 from .loss import cross_entropy
 from .optim import SGD
-from .training import _check_lr, _check_whole
+from .training import _check_lr, _check_whole, by_autograd
 
 # %% ../nbs/07_learner.ipynb #6cd1528f
 class DataLoaders(NamedTuple):
@@ -256,10 +256,12 @@ class BatchLoop(Loop):
     def __init__(self, model: Any, loss_func: Callable, cbs: Iterable[Callback] = ()):
         super().__init__(cbs)
         self.model, self.loss_func, self.opt, self.step = model, loss_func, None, 0
+        self.gradients = by_autograd
         self._forget()
 
     def _forget(self) -> None: # a batch and its graph hold memory, and cannot be copied
         self.xb = self.yb = self.rows = self.preds = self.loss = self.loss_value = None
+        self._pass_back = None
 
     def _take(self, batch: Any) -> None:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -275,24 +277,24 @@ class BatchLoop(Loop):
 
     def _one_batch(self) -> None:
         self.part('forward', self._forward)
-        self._compute_loss()
+        self._fetch_loss()
         self.part('backward', self._backward)
         self.take_step()
 
     def _forward(self) -> None:
-        try: self.preds = self.model(self.xb)
-        except Exception as error:
+        try: self.preds, self.loss, self._pass_back = self.gradients(
+            self.model, self.loss_func, self.xb, self.yb)
+        except (TypeError, RuntimeError) as error: # a ValueError speaks for itself
             _explain_input(self.model, self.xb, error)
             raise
 
-    def _compute_loss(self) -> None:
-        self.loss = self.loss_func(self.preds, self.yb)
+    def _fetch_loss(self) -> None:
         try: self.loss_value = self.loss.item() # fetched from a GPU once, for all who ask
         except (AttributeError, RuntimeError, ValueError):
             raise TypeError(f'loss_func returned {self.loss!r:.60}, where a scalar tensor is '
                             'needed, a mean over the rows') from None
 
-    def _backward(self) -> None: self.loss.backward() # of the loss as callbacks have left it
+    def _backward(self) -> None: self._pass_back(self.loss) # as callbacks have left it
 
     def take_step(self) -> None: self.part('step', self._step)
 
@@ -581,10 +583,17 @@ class ValidatingLoop(TrainingLoop):
         values = {f'valid_{name}': float(metric.compute()) for name, metric in metrics.items()}
         return {'valid_loss': loss.value, **values}
 
+    def _predict(self) -> None:
+        try: self.preds = self.model(self.xb)
+        except (TypeError, RuntimeError) as error:
+            _explain_input(self.model, self.xb, error)
+            raise
+
     def _measure(self, dl: Iterable, loss: Mean, metrics: dict[str, Any]) -> None:
         def measure_batch():
-            self.part('forward', self._forward)
-            self._compute_loss()
+            self.part('forward', self._predict)
+            self.loss = self.loss_func(self.preds, self.yb)
+            self._fetch_loss()
             loss.add(self.loss_value, self.rows)
             for metric in metrics.values(): metric.update(self.preds, self.yb)
 
@@ -610,10 +619,12 @@ class Learner(ValidatingLoop):
         opt_func: Callable = SGD, # takes a parameter list to an optimiser, ours or PyTorch's
         metrics: Sequence | Mapping = (), # for the validation set, as in `named_metrics`
         cbs: Iterable[Callback] = (), # callbacks; `KeepFinite` comes by itself
+        gradients: Callable = by_autograd, # how they are computed; another is `by_hand`
     ):
         cbs = _checked_cbs(cbs)
         if not any(isinstance(cb, KeepFinite) for cb in cbs): cbs = [KeepFinite(), *cbs]
         super().__init__(model, dls, loss_func, opt_func, metrics, cbs)
+        self.gradients = gradients
         self._check_settings()
 
     def _check_settings(self) -> None: # at every use, since attributes may be assigned
@@ -647,7 +658,7 @@ class Learner(ValidatingLoop):
         def predict_all():
             for start in starts:
                 self.xb = rows_from(start)
-                self.part('forward', self._forward)
+                self.part('forward', self._predict)
                 made, given = count_rows(self.preds), count_rows(self.xb)
                 if made != given:
                     raise ValueError(f'the model gave {made} rows for {given}: '
