@@ -1,6 +1,7 @@
 """Measure every claim about speed and memory, each as a ratio within one interleaved run.
 
-The claims about optimisers, data loader and learner stand in files of their own beside this one, and are measured as well.
+The claims about gradients by hand, optimisers, data loader and learner stand in files of their own beside this one, and are
+measured as well.
 
 `python benchmarks/compare.py` runs all of them; `--epochs` sets how many are timed, `--pickle` names a classic mnist.pkl.gz
 (without it, one is made from the package's own digits).
@@ -225,7 +226,7 @@ def main():
         ):
             for name, ratio in ratios.items():
                 print(f"{ratio:6.3f}  {name}", flush=True)
-    for module in ("optim", "dataloader", "learner"):
+    for module in ("backprop", "optim", "dataloader", "learner"):
         import_module(module).main()
 
 

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from . import __version__
+from .backprop import by_hand
 from minibatch_mlp.callbacks import (
     EarlyStopping, ShiftImages, ToDevice, plot_history, save_history,
 )
@@ -131,7 +132,7 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     model = MLP(784, *settings['hidden'], 10)
     opt_func(list(model.parameters())) # wrong settings are told before a folder is made
     return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func,
-                   metrics=[accuracy], cbs=cbs), mnist
+                   metrics=[accuracy], cbs=cbs, gradients=by_hand), mnist
 
 # %% ../nbs/14_cli.ipynb #a7000006
 def _command(way: str, folder: Path) -> str: # to be typed as it stands
