@@ -331,7 +331,7 @@ def save_history(
 
 # %% ../nbs/08_callbacks.ipynb #8a000061
 def summary(
-    model: Any, # a `Module` or a `torch.nn.Module`
+    model: Any, # a Module, ours or PyTorch's
     xb: Any, # inputs `[N, ...]`, such as a batch
 ) -> str: # to be printed
     """The layers in the order in which they are called, with the shapes of their outputs and
@@ -371,7 +371,7 @@ class LRFinder(Callback):
     This is what `lr_find` returns."""
     order = -25
 
-    def __init__(self, low: float, high: float, steps: int): # rates and batches of `lr_find`
+    def __init__(self, low: float, high: float, steps: int): # rates and batches of lr_find
         if not 0 < low < high < math.inf:
             raise ValueError(f'low is {low} and high {high}: 0 < low < high is needed')
         self.steps = _check_whole('steps', steps, 2)

@@ -138,8 +138,8 @@ def save(
 
 # %% ../nbs/09_checkpoint.ipynb #a695abff
 def read_checkpoint(
-    path: str | Path, # file that `save` wrote; the one before it is taken if it is damaged
-) -> dict: # as `run_state` gave it
+    path: str | Path, # file that save wrote; the one before it is taken if it is damaged
+) -> dict: # as run_state gave it
     """Read a checkpoint, and run no code in it.
 
     Raises `ValueError` if it and the one before are damaged or something else."""
@@ -168,7 +168,7 @@ def _read_whole(path: str | Path) -> dict:
 # %% ../nbs/09_checkpoint.ipynb #9a000041
 def load(
     learn: Learner, # is as it was if the checkpoint does not fit
-    path: str | Path, # file that `save` wrote; the one before it is taken if it is damaged
+    path: str | Path, # file that save wrote; the one before it is taken if it is damaged
 ) -> None:
     """Take over model, optimiser, history and random numbers of a checkpoint.
 
@@ -232,7 +232,7 @@ class _PutBack(Callback):
 # %% ../nbs/09_checkpoint.ipynb #9a000044
 def resume(
     learn: Learner, # made as the one that was saved; as it was if the checkpoint does not fit
-    path: str | Path, # file that `save` wrote; the one before it is taken if it is damaged
+    path: str | Path, # file that save wrote; the one before it is taken if it is damaged
 ) -> None:
     """Go on with a fit that was saved under way, as if it had never stopped.
 

@@ -62,7 +62,7 @@ def save_mlp(
 
 # %% ../nbs/14_cli.ipynb #7b76d78a
 def load_mlp(
-    path: str | Path, # a file that `save_mlp` or `mlp_train` wrote
+    path: str | Path, # a file that save_mlp or mlp_train wrote
 ) -> tuple[MLP, dict]: # the network, and the metadata
     "Read a network. Raises `ValueError` if the file is damaged or not a network of ours."
     from safetensors import SafetensorError, safe_open

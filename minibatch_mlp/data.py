@@ -49,12 +49,12 @@ def show_image(
 
 # %% ../nbs/00_data.ipynb #12ced6a1
 def show_images(
-    images: Tensor | np.ndarray | Sequence, # pictures, as `show_image` takes them
+    images: Tensor | np.ndarray | Sequence, # pictures, as show_image takes them
     titles: Sequence | None = None, # one title for each picture
     ncols: int = 10, # pictures in a row
     size: float = 0.7, # width of a picture in inches
     fig=None, # matplotlib figure to draw on, with a size of its own; `None` makes a new one
-    **kwargs: Any, # passed on to `show_image`
+    **kwargs: Any, # passed on to show_image
 ): # the matplotlib figure
     """Draw pictures in a grid.
 
@@ -360,7 +360,7 @@ def _hold_out(train: Split) -> tuple[Split, Split]:
 def load_mnist(
     path: str | Path | None = None, # a file, a folder or a pattern; `None`: the package's own
     labels: range = range(10), # the labels that the files may hold; the first becomes class 0
-) -> MNIST: # three `Split`s: `train`, `valid`, `test`
+) -> MNIST: # three splits: `train`, `valid`, `test`
     """The MNIST digits (Y. LeCun and C. Cortes, CC BY-SA 3.0), or any data set of that form.
 
     Reads MNIST, Fashion-MNIST, KMNIST, QMNIST and EMNIST as IDX, `.npy` or `.npz` files in a

@@ -613,13 +613,13 @@ class Learner(ValidatingLoop):
 
     def __init__(
         self,
-        model: Any, # takes `xb` to predictions; a `Module` or a `torch.nn.Module`
+        model: Any, # takes `xb` to predictions; a Module, ours or PyTorch's
         dls: DataLoaders, # batches to train on, and to validate on or `None`
         loss_func: Callable = cross_entropy, # takes predictions and `yb` to a scalar mean loss
         opt_func: Callable = SGD, # takes a parameter list to an optimiser, ours or PyTorch's
-        metrics: Sequence | Mapping = (), # for the validation set, as in `named_metrics`
-        cbs: Iterable[Callback] = (), # callbacks; `KeepFinite` comes by itself
-        gradients: Callable = by_autograd, # how they are computed; another is `by_hand`
+        metrics: Sequence | Mapping = (), # for the validation set, as in named_metrics
+        cbs: Iterable[Callback] = (), # callbacks; KeepFinite comes by itself
+        gradients: Callable = by_autograd, # how they are computed; another is by_hand
     ):
         cbs = _checked_cbs(cbs)
         if not any(isinstance(cb, KeepFinite) for cb in cbs): cbs = [KeepFinite(), *cbs]

@@ -214,14 +214,31 @@ def test_every_picture_has_a_text_alternative(pages):
         assert len(picture.get("alt", "")) > 20 and ".png" not in picture["alt"], picture
 
 
+processed = """
+import json, sys, warnings
+warnings.simplefilter("error", UserWarning)
+from nbdev.process import NBProcessor; from nbdev.processors import FilterDefaults
+texts = []
+for path in sys.argv[1:]:
+    processor = NBProcessor(path, procs=FilterDefaults().procs())
+    processor.process()
+    for cell in processor.nb.cells:
+        texts += [cell.source] if cell.cell_type == "markdown" else []
+        texts += ["".join(output.data.get("text/markdown", "")) for output in cell.get("outputs", []) if "data" in output]
+print(json.dumps(texts))"""
+
+
 def test_nbdev_can_process_the_notebooks_for_quarto():
-    code = (
-        "import warnings; warnings.simplefilter('error', UserWarning)\n"
-        "from nbdev.process import NBProcessor; from nbdev.processors import FilterDefaults\n"
-        f"for path in {[str(path) for path in notebooks]}: NBProcessor(path, procs=FilterDefaults().procs()).process()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    "And makes no link of a name in backticks where one cannot be: in a link's text, and in a docment, which is code."
+    command = [sys.executable, "-c", processed, *map(str, notebooks)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    texts = "\n\n".join(json.loads(done.stdout.splitlines()[-1]))
+    assert texts.count("](https://") > 100
+    assert not re.findall(r"\[[^][]*\[`[^`]*`\]\([^)]*\)[^][]*\]\(.*", texts)
+    blocks = re.findall(r"^```.*?^```", texts, re.M | re.S)
+    assert len(blocks) > 50
+    assert not [block for block in blocks if "](https://" in block]
 
 
 refused = [
