@@ -1,4 +1,4 @@
-"What a reader can copy from a page, from top to bottom, runs where nothing but the package is installed."
+"What a reader can copy from a page, from top to bottom, runs in an empty folder, with the package installed."
 
 import os
 import re
