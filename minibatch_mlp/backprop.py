@@ -18,7 +18,7 @@ from .module import MLP, Linear, ReLU, Sequential
 
 # %% ../nbs/04_backprop.ipynb #1fcadd5f
 def forward_by_hand(
-    layers: Sequence, # `Linear` and `ReLU`, ours or PyTorch's
+    layers: Sequence, # Linear and ReLU, ours or PyTorch's
     xb: Tensor, # inputs `[N, D]`
 ) -> list[Tensor]: # the inputs, and what came out of each layer; last the scores `[N, C]`
     "The forward pass, with all that the backward pass needs."
@@ -69,8 +69,8 @@ def _scores_gradient(log_probs: Tensor, yb: Tensor) -> Tensor:
 
 # %% ../nbs/04_backprop.ipynb #c6ff0dd2
 def by_hand(
-    model: Any, # an `MLP`, or a `Sequential` of `Linear` and `ReLU`, ours or PyTorch's
-    loss_func: Callable, # `cross_entropy`, ours or PyTorch's
+    model: Any, # an MLP, or a Sequential of Linear and ReLU, ours or PyTorch's
+    loss_func: Callable, # cross_entropy, ours or PyTorch's
     xb: Tensor, # inputs `[N, D]`
     yb: Tensor, # labels, int64 `[N]`
 ) -> tuple[Tensor, Tensor, Callable]: # scores, loss, and what takes the loss to gradients

@@ -126,7 +126,7 @@ def train_epoch(
     order: Tensor | None = None, # the order of the rows, int64 `[N]`; `None` is as they come
     epoch: int = 0, # number of this epoch, for error messages
     good: GoodWeights | None = None, # the weights to go back to; the same for a whole run
-    gradients: Callable = by_autograd, # how they are computed; another is `by_hand`
+    gradients: Callable = by_autograd, # how they are computed; another is by_hand
 ) -> Iterator[tuple[float, Tensor, Tensor]]: # loss, scores and labels of each batch
     """One pass of mini-batch stochastic gradient descent, a step at a time (Goodfellow et al.
     2016, 8.1.3 and 8.3.1).
@@ -166,7 +166,7 @@ def fit(
     bs: int, # batch size
     lr: float, # learning rate
     loss_func: Callable = cross_entropy, # takes scores and labels to a scalar
-    gradients: Callable = by_autograd, # how they are computed; another is `by_hand`
+    gradients: Callable = by_autograd, # how they are computed; another is by_hand
 ) -> list[float]: # the loss of every step
     """Train `model` on mini-batches in the order of the rows, and print the last batch's loss
     and accuracy after each epoch.
