@@ -154,16 +154,21 @@ def _marks(ink: np.ndarray) -> np.ndarray:
     return ink > max(5 * _spread(ink), 10)
 
 # %% ../nbs/13_draw.ipynb #pic00018
-def _lines_across(marks: np.ndarray, slope: float, widest: int = 9) -> np.ndarray:
-    """The marks `[height, width]` on thin lines of this slope that run from edge to edge
+def _on_lines(
+    rows: np.ndarray, # of the marks, `[marks]`
+    columns: np.ndarray, # of the marks, `[marks]`
+    shape: tuple[int, int], # of the picture, `[height, width]`
+    slope: float, # of the lines, in pixels down per pixel across
+    widest: int = 9, # line, in pixels
+) -> np.ndarray: # boolean, `[marks]`
+    """Whether each mark lies on a thin line of this slope that runs from edge to edge
     (Hough 1962)."""
     from scipy.ndimage import binary_dilation, binary_opening
 
-    height, width = marks.shape
+    height, width = shape
     # row + shift is the same all along a line
     shifts = (-slope * np.arange(width)).round().astype(int)
     shifts -= shifts.min()
-    rows, columns = marks.nonzero()
     line = rows + shifts[columns] # the number of each mark's line
     n = height + shifts.max() # lines
     marked = np.bincount(line, minlength=n)
@@ -172,19 +177,20 @@ def _lines_across(marks: np.ndarray, slope: float, widest: int = 9) -> np.ndarra
     length = (first - behind).cumsum()[:n] # of each line, as far as it lies in the picture
     full = (marked >= 0.8 * length) & (length > width / 8)
     thin = full & ~binary_opening(full, np.ones(widest + 1))
-    thin = binary_dilation(thin) # with its soft edges
-    found = np.zeros_like(marks)
-    found[rows[thin[line]], columns[thin[line]]] = True
-    return found
+    return binary_dilation(thin)[line] # with their soft edges
 
 # %% ../nbs/13_draw.ipynb #pic00019
 def _without_lines_across(marks: np.ndarray) -> np.ndarray: # both `[height, width]`, boolean
     from scipy.ndimage import binary_closing, binary_opening
 
-    lines = np.zeros_like(marks)
+    rows, columns = marks.nonzero()
+    on_a_line = np.zeros(len(rows), dtype=bool)
     step = 4 / max(marks.shape[1], 40) # neighbouring lines are four pixels apart at the far end
-    for slope in np.arange(-0.12, 0.121, step): lines |= _lines_across(marks, slope)
-    if not lines.any(): return marks
+    for slope in np.arange(-0.12, 0.121, step):
+        on_a_line |= _on_lines(rows, columns, marks.shape, slope)
+    if not on_a_line.any(): return marks
+    lines = np.zeros_like(marks)
+    lines[rows, columns] = on_a_line
     rest = binary_opening(marks & ~lines, np.ones((3, 3))) # without what is left of lines
     crossed = binary_closing(rest, np.ones((13, 1))) # ink above and below
     thick = binary_opening(marks, np.ones((12, 1))) # a stroke along the line
@@ -297,7 +303,7 @@ def _digit_ink(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[he
         raise ValueError(f'{len(digits)} drawings are seen where one digit is needed: '
                          'crop the picture to one')
     height, width = digits[0].marked.shape
-    if width > 1.5 * height:
+    if width > 1.3 * height:
         raise ValueError(f'the drawing is {width / height:.1f} times as wide as high, '
                          'as digits are that touch: crop the picture to one')
     return np.where(_together(digits, ink.shape), strokes, 0)
@@ -408,8 +414,8 @@ class DrawDigit:
         script = (files('minibatch_mlp') / 'assets' / 'draw.js').read_text(encoding='utf-8')
         return (f'<draw-digit data-weights="{self.weights}" '
                 f'data-examples="{html.escape(json.dumps(self.examples))}">'
-                'Here one can draw where scripts may run: on a page, or in a notebook that is '
-                'trusted.</draw-digit>\n'
+                'Run the cells to draw here. On a page without a kernel, allow scripts.'
+                '</draw-digit>\n'
                 f'<script>\n{script}</script>')
 
     def save(
