@@ -6,12 +6,12 @@ from minibatch_mlp.callbacks import (
     TrainMetrics, lr_find, plot_history, save_history, shift_images, summary,
 )
 from minibatch_mlp.checkpoint import Checkpoint, load, read_checkpoint, resume, save
-from minibatch_mlp.cli import load_mlp, mlp_predict, mlp_train, save_mlp
+from minibatch_mlp.cli import mlp_predict, mlp_train, save_mlp
 from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_idx, show_image, show_images
 from minibatch_mlp.dataloader import (
     BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate,
 )
-from minibatch_mlp.draw import DrawDigit, mnist_form, otsu_threshold, picture_ink, stroke_ink
+from minibatch_mlp.draw import DrawDigit, load_mlp, mnist_form, otsu_threshold, picture_ink, stroke_ink
 from minibatch_mlp.learner import (
     Callback, DataLoaders, KeepFinite, Learner, Progress, Schedule, SkipBatch, SkipEpoch, SkipStep, StopFit,
 )

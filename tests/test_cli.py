@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 from minibatch_mlp.cli import load_mlp
 
@@ -110,3 +111,22 @@ def test_nobody_reads_the_output(tmp_path):
     assert process.stderr.read() == "mlp_train: nobody reads the output any more\n"
     assert process.wait(60) == 1
     assert load_mlp(tmp_path / "run" / "weights.safetensors")[1]["results"]["epochs_done"] >= 1
+
+
+def test_predict_before_any_training(tmp_path):
+    picture = Image.new("L", (90, 90))
+    ImageDraw.Draw(picture).text((30, 15), "7", 255, font_size=60)
+    picture.save(tmp_path / "seven.png")
+    program = "from minibatch_mlp.cli import _predict_command; _predict_command()"
+
+    def predict(*arguments):
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    assert predict("seven.png") == (0, "seven.png: 7\n", "")
+    told = 'mlp_predict: run/w.safetensors holds weights, and is not a picture: give it as "--weights run/w.safetensors"\n'
+    assert predict("run/w.safetensors", "seven.png") == (1, "", told)
+    page = "from minibatch_mlp.draw import DrawDigit; DrawDigit().save('draw.html')"
+    subprocess.run([sys.executable, "-c", page], cwd=tmp_path, check=True)
+    assert (tmp_path / "draw.html").stat().st_size > 400_000

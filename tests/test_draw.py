@@ -3,6 +3,9 @@ And photographs, which must be read or refused."""
 
 import base64
 import re
+import shlex
+from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 
 import nbconvert
@@ -12,8 +15,9 @@ import pytest
 import torch
 from conftest import axe_findings
 
+from minibatch_mlp.cli import _train_parser, mlp_train
 from minibatch_mlp.data import load_mnist
-from minibatch_mlp.draw import DrawDigit, mnist_form, stroke_ink
+from minibatch_mlp.draw import DrawDigit, load_mlp, mnist_form, stroke_ink
 from minibatch_mlp.module import MLP
 from minibatch_mlp.training import train_epoch
 
@@ -255,6 +259,23 @@ def test_undo_clear_and_examples(page, mnist):
     page.locator("draw-digit >> .clear").click()
     assert status(page) == "Nothing is drawn yet"
     assert page.locator("draw-digit").evaluate("e => e.answer") is None
+
+
+def test_the_network_in_the_package(mnist):
+    network, metadata = load_mlp()
+    with torch.no_grad():
+        right = (network(mnist.test.x).argmax(dim=1) == mnist.test.y).sum().item()
+    path = root / "minibatch_mlp" / "assets" / "mlp.safetensors"
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"{right:,} of the 10,000 test digits" in card
+    assert f"{path.stat().st_size:,} bytes" in card and sha256(path.read_bytes()).hexdigest() in card
+    defaults = {name: parameter.default for name, parameter in signature(mlp_train).parameters.items()}
+    command = shlex.split(re.search("`mlp_train (.*)`", card)[1])
+    asked = vars(_train_parser().parse_args(command))
+    different = {name for name in asked if asked[name] != defaults[name]}
+    assert different == {"epochs", "schedule", "lr", "shift"}
+    settings = {name: asked[name] for name in metadata["settings"]}
+    assert metadata["settings"] == {**settings, "hidden": [*settings["hidden"]]}
 
 
 @pytest.mark.parametrize("name", pictures.ROWS)
