@@ -373,7 +373,7 @@ def stroke_ink(
 
 # %% ../nbs/13_draw.ipynb #pic00046
 def load_mlp(
-    path: str | Path | None = None, # of `save_mlp` or `mlp_train`; `None` is the package's own
+    path: str | Path | None = None, # of save_mlp or mlp_train; `None` is the package's own
 ) -> tuple[MLP, dict]: # the network, and the metadata
     "Read a network. Raises `ValueError` if the file is damaged or not a network of ours."
     from safetensors import SafetensorError, safe_open
