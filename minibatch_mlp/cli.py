@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from functools import partial
 from inspect import signature
 from json import dumps as to_json
-from json import loads as from_json
 from pathlib import Path
 from typing import Any, NoReturn
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from minibatch_mlp.cli import load_mlp
 from minibatch_mlp.data import load_mnist
-from minibatch_mlp.draw import mnist_form, picture_ink
+from minibatch_mlp.draw import load_mlp, mnist_form, picture_ink
 
 SIDE = 520  # of a picture, in pixels
 PAPER, CONTRAST = 220, 160  # grey levels

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from minibatch_mlp.cli import load_mlp
+from minibatch_mlp.draw import load_mlp
 
 pytestmark = pytest.mark.xdist_group("commands")  # one run is compared with several
 
