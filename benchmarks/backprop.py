@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from compare import BS, LR, idiom_epoch, interleaved, our_mlp, timed_process, with_one_thread, write_classic_pickle
+from compare import BS, LR, idiom_epoch, interleaved, our_mlp, show, timed_process, with_one_thread, write_classic_pickle
 
 from minibatch_mlp.backprop import by_hand
 from minibatch_mlp.data import load_mnist
@@ -59,9 +59,8 @@ def command_against_script(rounds):
 
 
 def main():
-    for ratios in (epochs_against_idiom(9), command_against_script(5)):
-        for name, ratio in ratios.items():
-            print(f"{ratio:6.3f}  {name}", flush=True)
+    show(epochs_against_idiom(9))
+    show(command_against_script(5))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ def interleaved(reference, others, rounds):
     return {name: median(values) for name, values in ratios.items()}
 
 
+def show(ratios):
+    for name, ratio in ratios.items():
+        print(f"{ratio:6.3f}  {name}", flush=True)
+
+
 def with_one_thread(function):
     def run(*args, **kwargs):
         threads = torch.get_num_threads()
@@ -224,8 +229,7 @@ def main():
             checks_against_none(40 * args.epochs),
             load_against_pickle(path),
         ):
-            for name, ratio in ratios.items():
-                print(f"{ratio:6.3f}  {name}", flush=True)
+            show(ratios)
     for module in ("backprop", "optim", "dataloader", "learner"):
         import_module(module).main()
 

@@ -2,7 +2,7 @@
 
 import time
 
-from compare import interleaved, with_one_thread
+from compare import interleaved, show, with_one_thread
 from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import TensorDataset
 
@@ -38,9 +38,8 @@ def workers_against_none(rounds):
 
 
 def main():
-    for ratios in (digits_against_torch(9), workers_against_none(3)):
-        for name, ratio in ratios.items():
-            print(f"{ratio:6.3f}  {name}", flush=True)
+    show(digits_against_torch(9))
+    show(workers_against_none(3))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from contextlib import redirect_stdout
 from io import StringIO
 
-from compare import interleaved, our_mlp, with_one_thread
+from compare import interleaved, our_mlp, show, with_one_thread
 
 from minibatch_mlp.data import load_mnist
 from minibatch_mlp.dataloader import DataLoader, Dataset
@@ -37,8 +37,7 @@ def learner_against_bare_loop(rounds):
 
 
 def main():
-    for name, ratio in learner_against_bare_loop(21).items():
-        print(f"{ratio:6.3f}  {name}", flush=True)
+    show(learner_against_bare_loop(21))
 
 
 if __name__ == "__main__":

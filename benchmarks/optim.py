@@ -1,7 +1,7 @@
 """Measure a step of our optimisers over one of PyTorch's default ones: `python benchmarks/optim.py`."""
 
 import torch
-from compare import interleaved, with_one_thread
+from compare import interleaved, show, with_one_thread
 from torch import nn
 
 from minibatch_mlp.optim import SGD, AdamW
@@ -42,8 +42,7 @@ def step_against_torch(rounds=200):
 
 
 def main():
-    for name, ratio in step_against_torch().items():
-        print(f"{ratio:6.3f}  {name}", flush=True)
+    show(step_against_torch())
 
 
 if __name__ == "__main__":

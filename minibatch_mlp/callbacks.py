@@ -429,8 +429,8 @@ def lr_find(
     finder = LRFinder(low, high, steps)
     model, opt = copy.deepcopy((learn.model, learn.opt))
     dls = DataLoaders(copy.copy(learn.dls.train))
-    trial = Learner(model, dls, learn.loss_func, learn.opt_func)
-    trial.opt, trial.gradients = opt, learn.gradients
+    trial = Learner(model, dls, learn.loss_func, learn.opt_func, gradients=learn.gradients)
+    trial.opt = opt
     trial.cbs = [*(copy.deepcopy(cb) for cb in learn.cbs if cb.in_trials), finder]
     with looking(learn, learn.dls), torch.enable_grad():
         trial.fit(steps, low) # epochs enough, since the finder ends it

@@ -281,12 +281,17 @@ class BatchLoop(Loop):
         self.part('backward', self._backward)
         self.take_step()
 
-    def _forward(self) -> None:
-        try: self.preds, self.loss, self._pass_back = self.gradients(
-            self.model, self.loss_func, self.xb, self.yb)
-        except (TypeError, RuntimeError) as error: # a ValueError speaks for itself
+    def _explained(self, function: Callable, *args: Any) -> Any:
+        "What `function` returns. Inputs of the wrong kind are named if it fails."
+        try: return function(*args)
+        except ValueError: raise # it speaks for itself
+        except Exception as error:
             _explain_input(self.model, self.xb, error)
             raise
+
+    def _forward(self) -> None:
+        self.preds, self.loss, self._pass_back = self._explained(
+            self.gradients, self.model, self.loss_func, self.xb, self.yb)
 
     def _fetch_loss(self) -> None:
         try: self.loss_value = self.loss.item() # fetched from a GPU once, for all who ask
@@ -583,11 +588,7 @@ class ValidatingLoop(TrainingLoop):
         values = {f'valid_{name}': float(metric.compute()) for name, metric in metrics.items()}
         return {'valid_loss': loss.value, **values}
 
-    def _predict(self) -> None:
-        try: self.preds = self.model(self.xb)
-        except (TypeError, RuntimeError) as error:
-            _explain_input(self.model, self.xb, error)
-            raise
+    def _predict(self) -> None: self.preds = self._explained(self.model, self.xb)
 
     def _measure(self, dl: Iterable, loss: Mean, metrics: dict[str, Any]) -> None:
         def measure_batch():
