@@ -1,13 +1,41 @@
-"""A browser for the tests that need one: Chromium or Chrome, or that at `CHROMIUM`. Without one they are skipped.
+"""Pages as they are read, and a browser for the tests that need one.
+
+It is Chromium or Chrome, or that at `CHROMIUM`. Without one these tests are skipped.
 
 Tests and the processes they start compute in one thread, so that two workers on two processors do not wait for each other."""
 
 import os
 import shutil
+from html.parser import HTMLParser
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import pytest
+
+
+class Page(HTMLParser):
+    "The links, the ids, the pictures and the text of a page."
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.links, self.ids, self.pictures, self.words, self.silent = [], [], [], [], 0
+        self.feed(html)
+        self.text = " ".join("".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if attrs.get("id") else []
+        self.links += [attrs[key] for key in ("href", "src") if attrs.get(key) and tag not in ("link", "use")]
+        self.silent += tag in ("script", "style")
+        if tag == "img":
+            self.pictures.append(attrs)
+
+    def handle_endtag(self, tag):
+        self.silent -= tag in ("script", "style")
+
+    def handle_data(self, data):
+        if not self.silent:
+            self.words.append(data)
 
 
 def chromium() -> str | None:

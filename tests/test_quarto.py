@@ -5,11 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from conftest import Page
 
 from minibatch_mlp import _modidx
 
@@ -19,29 +19,6 @@ pytestmark = [
 ]
 
 root = Path(__file__).parent.parent
-
-
-class Page(HTMLParser):
-    "The links, the ids and the text of a page."
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.links, self.ids, self.words, self.silent = [], set(), [], False
-        self.feed(html)
-        self.text = " ".join("".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.silent = tag in ("script", "style")
-        self.ids.add(attrs.get("id"))
-        self.links += [attrs["href"]] if tag == "a" and attrs.get("href") else []
-
-    def handle_endtag(self, tag):
-        self.silent = False
-
-    def handle_data(self, data):
-        if not self.silent:
-            self.words.append(data)
 
 
 def git(folder: Path, *words: str) -> str:

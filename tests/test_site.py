@@ -15,13 +15,12 @@ import sys
 import threading
 import zlib
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
 import pytest
-from conftest import axe_findings
+from conftest import Page, axe_findings
 
 pytestmark = pytest.mark.xdist_group("site")  # it is built once
 
@@ -40,31 +39,6 @@ kinds = {
     "tools": r"https://(www\.sphinx-doc\.org/|pradyunsg\.me|github\.com/pradyunsg/furo)",
     "reading": r"https://[\w.-]+/[\w/.,:%#()=&?-]*",
 }
-
-
-class Page(HTMLParser):
-    "The links, the ids, the pictures and the text of a page."
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.links, self.ids, self.pictures, self.words, self.silent = [], [], [], [], 0
-        self.feed(html)
-        self.text = " ".join("".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.ids += [attrs["id"]] if attrs.get("id") else []
-        self.links += [attrs[key] for key in ("href", "src") if attrs.get(key) and tag not in ("link", "use")]
-        self.silent += tag in ("script", "style")
-        if tag == "img":
-            self.pictures.append(attrs)
-
-    def handle_endtag(self, tag):
-        self.silent -= tag in ("script", "style")
-
-    def handle_data(self, data):
-        if not self.silent:
-            self.words.append(data)
 
 
 def test_workers_keep_to_their_groups(request):
