@@ -1,7 +1,8 @@
-"""Run notebooks afresh and compare every stored output with the new one.
+"""Run what a page shows afresh, and compare every stored output with the new one.
 
 `python .ci/compare_outputs.py nbs/00_data.ipynb ...` prints what differs and exits with 1 if anything does. With `--store`
-it keeps the new outputs in the notebook instead. (nbval compares text to the letter, or not at all where it is told to skip;
+it keeps the new outputs in the notebook instead. Each page runs in an empty folder and without its hidden tests, as it does
+for a reader who copies its code from the site; `nbdev_test` runs the hidden tests, and what it leaves out (`notest`) runs here. (nbval compares text to the letter, or not at all where it is told to skip;
 it knows no tolerance for numbers and no likeness of pictures.)
 
 Weights inside a page that runs them must have equal shapes, and differ by no more than numbers may, as a share of their norm.
@@ -19,6 +20,7 @@ import io
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -34,6 +36,8 @@ PICTURE_INK = 0.3  # difference as a share of the ink, or of the paper where tha
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+|\.(?!\w))?(?:e[-+]?\d+)?(?!\w)")
 WEIGHTS = re.compile(r'(?<=data-weights=")[^"]+')
 EXAMPLES = re.compile(r'(?<=data-examples=")[^"]+')
+HIDDEN = re.compile(r"^#\|[ \t]*(hide$|default_exp|include: false|eval: false)", re.M)
+LEFT_TO_US = re.compile(r"^#\|[ \t]*notest", re.M)  # nbdev_test leaves it out
 DIRECTIVE = re.compile(r"^#\|[ \t]*(tolerance|timing):[ \t]*(.*)$", re.M)
 
 
@@ -144,13 +148,22 @@ def cell_differences(source, stored, new):
     return [difference for difference in differences if difference]
 
 
+def is_run(cell):
+    "Whether a cell is one of those that run here."
+    return cell.cell_type == "code" and (not HIDDEN.search(cell.source) or bool(LEFT_TO_US.search(cell.source)))
+
+
 def run_afresh(path):
-    "The notebook at `path` with new outputs, from a clean kernel."
+    "The notebook at `path` with new outputs, from a clean kernel in an empty folder."
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    page = nbformat.v4.new_notebook(metadata=notebook.metadata, cells=list(filter(is_run, notebook.cells)))
     os.environ["TQDM_DISABLE"] = "1"  # a bar is for somebody who waits; in a stored notebook it is a dead widget
-    resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=600, coalesce_streams=True, store_widget_state=False, resources=resources)
-    client.execute()
+    with tempfile.TemporaryDirectory() as folder:
+        resources = {"metadata": {"path": folder}}
+        NotebookClient(page, timeout=600, coalesce_streams=True, store_widget_state=False, resources=resources).execute()
     return notebook
 
 
