@@ -38,6 +38,11 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
+def pytest_collection_modifyitems(items):
+    "The longest group first, so that the other worker has all else to do meanwhile."
+    items.sort(key=lambda item: item.path.stem != "test_site")
+
+
 def chromium() -> str | None:
     "The path of the browser, if there is one."
     names = "chromium", "chromium-browser", "google-chrome"
