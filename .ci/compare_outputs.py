@@ -2,8 +2,9 @@
 
 `python .ci/compare_outputs.py nbs/00_data.ipynb ...` prints what differs and exits with 1 if anything does. With `--store`
 it keeps the new outputs in the notebook instead. Each page runs in an empty folder and without its hidden tests, as it does
-for a reader who copies its code from the site; `nbdev_test` runs the hidden tests, and what it leaves out (`notest`) runs here. (nbval compares text to the letter, or not at all where it is told to skip;
-it knows no tolerance for numbers and no likeness of pictures.)
+for a reader who copies its code from the site; `nbdev_test` runs the hidden tests, and what it leaves out (`notest`) runs here.
+(nbval compares text to the letter, or not at all where it is told to skip; it knows no tolerance for numbers and no likeness of
+pictures.)
 
 Weights inside a page that runs them must have equal shapes, and differ by no more than numbers may, as a share of their norm.
 Text must be equal but for its numbers. Whole numbers must be equal. Others may differ by RELATIVE, or by one unit of the last

@@ -1,7 +1,7 @@
 """Measure every claim about speed and memory, each as a ratio within one interleaved run.
 
-The claims about gradients by hand, optimisers, data loader and learner stand in files of their own beside this one, and are
-measured as well.
+The claims about optimisers, data loader and learner stand in files of their own beside this one, as do other libraries, where
+they are installed; all are measured as well.
 
 `python benchmarks/compare.py` runs all of them; `--epochs` sets how many are timed, `--pickle` names a classic mnist.pkl.gz
 (without it, one is made from the package's own digits).
@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from statistics import median
 
@@ -26,10 +28,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from minibatch_mlp.backprop import by_hand
 from minibatch_mlp.data import load_mnist
+from minibatch_mlp.dataloader import DataLoader as OurDataLoader
+from minibatch_mlp.dataloader import Dataset
+from minibatch_mlp.learner import DataLoaders, Learner, Progress
 from minibatch_mlp.loss import cross_entropy
 from minibatch_mlp.module import MLP, Linear, ReLU, Sequential
-from minibatch_mlp.training import train_epoch
+from minibatch_mlp.optim import SGD
+from minibatch_mlp.training import by_autograd, train_epoch
 
 BS, LR = 50, 0.5
 
@@ -56,9 +63,13 @@ def idiom_epoch(split):
         optimizer.zero_grad()
 
 
-def our_epoch(split, model, loss_func, order=None):
-    for _ in train_epoch(model, *split, BS, LR, loss_func, order=order):
+def our_epoch(split, model, loss_func, order=None, gradients=by_autograd):
+    for _ in train_epoch(model, *split, BS, LR, loss_func, order=order, gradients=gradients):
         pass
+
+
+def new_order():
+    return torch.randperm(50000)
 
 
 class UncheckedLinear(Linear):
@@ -125,18 +136,41 @@ def with_one_thread(function):
 
 
 @with_one_thread
-def fit_against_idiom(epochs):
-    "An epoch of the seed's task, ours over PyTorch's idiom."
+def fit_against_idiom(rounds):
+    "An epoch of the seed's task, ours over PyTorch's idiom. All but those in fixed order take a new random order."
     train = load_mnist().train
-    return interleaved(
-        lambda: idiom_epoch(train),
-        {
-            "our loop in fixed order, with PyTorch's layers and loss": lambda: our_epoch(train, torch_mlp(), F.cross_entropy),
-            "the same in a new random order": lambda: our_epoch(train, torch_mlp(), F.cross_entropy, torch.randperm(50000)),
-            "our loop in fixed order, with our layers and loss": lambda: our_epoch(train, our_mlp(), cross_entropy),
-        },
-        epochs,
-    )
+
+    def with_learner():
+        loader = OurDataLoader(Dataset(*train), BS, shuffle=True)
+        with redirect_stdout(StringIO()):
+            Learner(our_mlp(), DataLoaders(loader), opt_func=SGD, cbs=[Progress()], gradients=by_hand).fit(1, LR)
+
+    programs = {
+        "PyTorch's layers and loss, in fixed order": lambda: our_epoch(train, torch_mlp(), F.cross_entropy),
+        "PyTorch's layers and loss, in a new random order": lambda: our_epoch(train, torch_mlp(), F.cross_entropy, new_order()),
+        "our layers and loss, in fixed order": lambda: our_epoch(train, our_mlp(), cross_entropy),
+        "our layers and loss, in a new random order": lambda: our_epoch(train, our_mlp(), cross_entropy, new_order()),
+        "with gradients by hand": lambda: our_epoch(train, our_mlp(), cross_entropy, new_order(), by_hand),
+        "Learner with our loader, history and progress, by hand": with_learner,
+    }
+    return interleaved(lambda: idiom_epoch(train), programs | fast_epochs(train), rounds)
+
+
+def fast_epochs(train):
+    "Those of the page on speed, if numba is there."
+    try:
+        import numba
+
+        from minibatch_mlp.speed import buffered_epoch, compiled_epoch, pack
+    except ImportError as error:
+        print(f"not measured: {error}")
+        return {}
+    numba.set_num_threads(1)
+    packed = pack(train.x)
+    return {
+        "memory used again": lambda: buffered_epoch(our_mlp(), *train, BS, LR, new_order()),
+        "compiled, zeros skipped": lambda: compiled_epoch(our_mlp(), packed, train.y, BS, LR, new_order()),
+    }
 
 
 @with_one_thread
@@ -198,6 +232,19 @@ def command_against_parts(path, rounds=5):
     }
 
 
+def command_against_script(path, rounds=5):
+    "`mlp_train` from the shell to its files, over a plain script that trains as much by the idiom."
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        script = str(Path(__file__).with_name("idiom_script.py"))
+        command = ["-c", "from minibatch_mlp.cli import _train_command; _train_command()", "--overwrite"]
+        for _ in range(rounds):
+            usual, _, _ = timed_process([script, path], cwd=folder)
+            ours, _, _ = timed_process(command, cwd=folder)
+            ratios.append(ours / usual)
+    return {"mlp_train, over a plain script of PyTorch's idiom": median(ratios)}
+
+
 def import_against_torch(rounds=7):
     "Importing the whole package, over importing torch."
     statement = "from minibatch_mlp.all import *"
@@ -224,13 +271,14 @@ def main():
         path = os.path.abspath(path)
         for ratios in (
             command_against_parts(path),  # first: a new process starts with the peak memory of the one it came from
+            command_against_script(path),
             import_against_torch(),
             fit_against_idiom(args.epochs),
             checks_against_none(40 * args.epochs),
             load_against_pickle(path),
         ):
             show(ratios)
-    for module in ("backprop", "optim", "dataloader", "learner"):
+    for module in ("optim", "dataloader", "learner", "others"):
         import_module(module).main()
 
 
