@@ -16,6 +16,7 @@ from .loss import _check_labels
 from .module import MLP
 from .training import GoodWeights, _check_lr, _check_whole
 
+# %% ../nbs/10_speed.ipynb #sp000080
 try: from numba import njit, prange
 except ImportError:
     raise ImportError("minibatch_mlp.speed compiles with numba, which is not installed: "
