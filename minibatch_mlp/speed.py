@@ -148,7 +148,7 @@ def _levels(x: np.ndarray) -> tuple[np.ndarray, int]:
 
 def pack(
     x: Tensor, # pictures `[N, D]`, of bytes divided by 256 or by 255
-) -> Packed: # for `compiled_epoch`
+) -> Packed: # for compiled_epoch
     "The pixels that are not zero. Raises `ValueError` for pixels that were not bytes."
     if x.ndim != 2 or not 0 < x.shape[1] <= 2 ** 16 or not x.is_floating_point():
         raise ValueError(f'x is of type {x.dtype} and shape {list(x.shape)}: floats [N, D] are '
@@ -291,7 +291,7 @@ def _padded(tensor: Tensor, width: int) -> np.ndarray:
 @torch.no_grad()
 def compiled_epoch(
     model: MLP, # with one layer of hidden units, on the CPU; trained in place
-    packed: Packed, # pictures, from `pack`
+    packed: Packed, # pictures, from pack
     y: Tensor, # labels, int64 `[N]`
     bs: int, # batch size; the last batch may be shorter
     lr: float, # learning rate
