@@ -129,6 +129,7 @@ def _is_finished(folder: Path) -> bool:
         if state['place']['step'] == 0 and not has_results: return False # it has done nothing
         found = (f'an unfinished run ({len(state["history"])} of '
                  f'{state["place"]["last_epoch"]} epochs done)')
+    with _alone_in(folder): pass # or it is not stopped: another process is at work on it
     raise FileExistsError(
         f'{folder} holds {found}: "{_command("--resume", folder)}" goes on with it, '
         f'"{_command("--overwrite", folder)}" starts over and loses it, '
@@ -256,25 +257,25 @@ def _save_results(
 
 # %% ../nbs/14_cli.ipynb #b4698884
 def mlp_train(
-    epochs: int | None = None, # passes over the training data, in all if the run is resumed; 6 if not given
+    epochs: int | None = None, # passes over the data, in all if resumed; 6 if not given
     bs: int = 50, # batch size
-    lr: float | None = None, # learning rate, the peak of a schedule; if not given 0.2 (1 - momentum) for sgd, 0.001 for adamw
+    lr: float | None = None, # learning rate or its peak; 0.2 (1 - momentum) or adamw's 0.001
     hidden: int | Sequence[int] = (100,), # hidden units; 512,256 makes two layers
     opt: str = 'sgd', # optimiser: sgd or adamw
-    schedule: str = 'constant', # of the learning rate: constant, linear, step, exponential, cosine or one-cycle
+    schedule: str = 'constant', # lr: constant, linear, step, exponential, cosine or one-cycle
     momentum: float = 0., # momentum of sgd
     weight_decay: float | None = None, # weight decay; that of the optimiser if not given
     shift: int = 0, # move the digits of each batch by up to so many pixels
     patience: int = 0, # end after so many epochs without a better validation loss; 0 never does
     seed: int = 1, # seed of the first weights and of the order of the digits
-    data: str | Path | None = None, # file or folder with the data; the digits in the package if not given
-    out: str | Path = 'runs/mnist', # folder for the results; a number is put behind it if a finished run is there
+    data: str | Path | None = None, # file or folder of data; the package's digits if not given
+    out: str | Path = 'runs/mnist', # folder for results; with a number if it has a finished run
     threads: int = 1, # processor threads; more than one pays off for large networks
     workers: int = 0, # processes that fetch batches
     device: str = 'cpu', # where to train, such as cuda; auto takes a GPU if there is one
-    checkpoint_every: int = 0, # save a checkpoint after so many batches, and not only after each epoch
+    checkpoint_every: int = 0, # save a checkpoint each so many batches, not only each epoch
     resume: bool = False, # go on with the run in the output folder, with its settings
-    overwrite: bool = False, # start over in the output folder itself, where a run may be that will be lost
+    overwrite: bool = False, # start over in the output folder; a run in it is lost
 ) -> Path: # the folder with the results
     """Train a multi-layer perceptron on MNIST, and save what it has learnt.
 

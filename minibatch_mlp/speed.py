@@ -6,7 +6,7 @@
 __all__ = ['buffered_epoch', 'Packed', 'pack', 'compiled_epoch']
 
 # %% ../nbs/10_speed.ipynb #sp000005
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -126,12 +126,13 @@ def _stop_unless_finite(losses: Tensor, good: GoodWeights, lr: float) -> None:
         good.stop('a weight became infinite or nan', 0, len(losses) - 1, lr)
 
 # %% ../nbs/10_speed.ipynb #sp000034
-class Packed(NamedTuple):
+@dataclass(frozen=True)
+class Packed:
     "Pictures as lists of their pixels that are not zero, one list after another."
     columns: np.ndarray # which pixel, uint16 `[E]`
     pixels: np.ndarray # its level of grey, uint8 `[E]`
     starts: np.ndarray # where each picture's list starts, and the last one ends, uint64 `[N + 1]`
-    whole: int # the level that stands for 1: 256 or 255
+    whole: int # what the levels are divided by: 256 or 255
     width: int # pixels in a picture
 
     def __len__(self): return len(self.starts) - 1
