@@ -456,8 +456,8 @@ def test_a_flipped_bit(tmp_path):
 
 not_data = (
     b"", b"\0", b"<!DOCTYPE html><html>403 Forbidden</html>", b"\x89PNG\r\n\x1a\n", b"\x80", b"(", b"PK\x03\x04", b"\x93NUMPY",
-    gzip.compress(b"", mtime=0), gzip.compress(b"<html>", mtime=0), pickle.dumps([1, 2, 3]), pickle.dumps(None), pickle.dumps({1: 2}),
-    pickle.dumps([([], [])] * 2),
+    gzip.compress(b"", mtime=0), gzip.compress(b"<html>", mtime=0), pickle.dumps([1, 2, 3]), pickle.dumps(None),
+    pickle.dumps({1: 2}), pickle.dumps([([], [])] * 2),
 )  # fmt: skip
 
 
