@@ -476,6 +476,7 @@ def test_search(open_page, address):
         page.wait_for_selector(".found a")
         found = [urljoin(address, link.get_attribute("href")) for link in page.locator(".found a").all()[:3]]
         assert any(re.sub(r"\?[^#]*", "", link).startswith(urljoin(address, expected)) for link in found), (words, found)
+        page.wait_for_load_state("networkidle")  # leaving while results are fetched would count as a failure
     page.goto(urljoin(address, "search.html?q=жжж"))
     page.wait_for_selector("text=No results for жжж")
     assert not troubles
@@ -503,6 +504,7 @@ def test_the_search_with_the_keyboard_and_to_a_fold(open_page):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert not axe_findings(page)
+    page.wait_for_load_state("networkidle")
     page.locator("pagefind-input input").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
