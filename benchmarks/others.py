@@ -1,13 +1,13 @@
 """Measure the step of other libraries that are installed, over PyTorch's idiom, and the compiled one beside them."""
 
+import warnings
+
 from compare import BS, LR, fast_epochs, idiom_epoch, interleaved, new_order, our_mlp, show, with_one_thread
 
 from minibatch_mlp.data import load_mnist
 
 
 def with_scikit_learn(train):
-    import warnings
-
     from sklearn.neural_network import MLPClassifier
 
     settings = {"solver": "sgd", "alpha": 0, "batch_size": BS, "momentum": 0, "learning_rate_init": LR, "max_iter": 1}

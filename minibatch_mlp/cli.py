@@ -259,7 +259,7 @@ def _save_results(
 def mlp_train(
     epochs: int | None = None, # passes over the data, in all if resumed; 6 if not given
     bs: int = 50, # batch size
-    lr: float | None = None, # learning rate or its peak; 0.2 (1 - momentum) or adamw's 0.001
+    lr: float | None = None, # learning rate; if not given 0.2 (1 - momentum), 0.001 with adamw
     hidden: int | Sequence[int] = (100,), # hidden units; 512,256 makes two layers
     opt: str = 'sgd', # optimiser: sgd or adamw
     schedule: str = 'constant', # lr: constant, linear, step, exponential, cosine or one-cycle
@@ -269,11 +269,11 @@ def mlp_train(
     patience: int = 0, # end after so many epochs without a better validation loss; 0 never does
     seed: int = 1, # seed of the first weights and of the order of the digits
     data: str | Path | None = None, # file or folder of data; the package's digits if not given
-    out: str | Path = 'runs/mnist', # folder for results; with a number if it has a finished run
+    out: str | Path = 'runs/mnist', # folder for results; numbered if it holds a finished run
     threads: int = 1, # processor threads; more than one pays off for large networks
     workers: int = 0, # processes that fetch batches
     device: str = 'cpu', # where to train, such as cuda; auto takes a GPU if there is one
-    checkpoint_every: int = 0, # save a checkpoint each so many batches, not only each epoch
+    checkpoint_every: int = 0, # batches between checkpoints; 0 saves one after each epoch only
     resume: bool = False, # go on with the run in the output folder, with its settings
     overwrite: bool = False, # start over in the output folder; a run in it is lost
 ) -> Path: # the folder with the results
