@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ClipGradients', 'Monitor', 'EarlyStopping', 'Accumulate', 'shift_images', 'ShiftImages', 'ToDevice', 'TrainMetrics',
-           'LearningRateMonitor', 'plot_history', 'PlotHistory', 'save_history', 'summary', 'LRFinder', 'lr_find',
-           'TensorBoard']
+           'LearningRateMonitor', 'plot_history', 'PlotHistory', 'save_history', 'summary', 'LRFinder', 'run_trial',
+           'lr_find', 'TensorBoard']
 
 # %% ../nbs/08_callbacks.ipynb #8a000005
 import copy
@@ -417,6 +417,21 @@ class LRFinder(Callback):
         ax.legend()
         return ax
 
+# %% ../nbs/08_callbacks.ipynb #8a000091
+def run_trial(
+    learn: Learner, # stays as it is
+    cb: Callback, # what looks at the trial, and ends it
+    epochs: int, # after which it ends in any case
+    lr: float | None = None, # learning rate; `None` is the optimiser's
+) -> None:
+    "Train a copy of the learner for a while, for what `cb` can see there."
+    model, opt = copy.deepcopy((learn.model, learn.opt))
+    dls = DataLoaders(copy.copy(learn.dls.train))
+    trial = Learner(model, dls, learn.loss_func, learn.opt_func, gradients=learn.gradients)
+    trial.opt = opt
+    trial.cbs = [*(copy.deepcopy(other) for other in learn.cbs if other.in_trials), cb]
+    with looking(learn, learn.dls), torch.enable_grad(): trial.fit(epochs, lr)
+
 # %% ../nbs/08_callbacks.ipynb #8a000072
 def lr_find(
     learn: Learner, # stays as it is
@@ -427,13 +442,7 @@ def lr_find(
     """Note the losses of a copy of the learner in a short run at a growing learning rate
     (Smith 2017, 3.3)."""
     finder = LRFinder(low, high, steps)
-    model, opt = copy.deepcopy((learn.model, learn.opt))
-    dls = DataLoaders(copy.copy(learn.dls.train))
-    trial = Learner(model, dls, learn.loss_func, learn.opt_func, gradients=learn.gradients)
-    trial.opt = opt
-    trial.cbs = [*(copy.deepcopy(cb) for cb in learn.cbs if cb.in_trials), finder]
-    with looking(learn, learn.dls), torch.enable_grad():
-        trial.fit(steps, low) # epochs enough, since the finder ends it
+    run_trial(learn, finder, epochs=steps, lr=low) # epochs enough, since the finder ends it
     return finder
 
 # %% ../nbs/08_callbacks.ipynb #81a26612
