@@ -39,8 +39,8 @@ class Page(HTMLParser):
 
 
 def pytest_collection_modifyitems(items):
-    "The longest group first, so that the other worker has all else to do meanwhile."
-    items.sort(key=lambda item: item.path.stem != "test_site")
+    "The pages in the browser last: the site is built then, so that no worker waits for it, and none of them takes long."
+    items.sort(key=lambda item: item.originalname == "test_pages_in_the_browser")
 
 
 def chromium() -> str | None:

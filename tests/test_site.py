@@ -21,11 +21,19 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import nbformat
 import pytest
 from conftest import Page, axe_findings
+from filelock import FileLock
 
-pytestmark = pytest.mark.xdist_group("site")  # it is built once
+pytestmark = pytest.mark.xdist_group("site")  # its pages are read once
 
 root = Path(__file__).parent.parent
 notebooks = sorted((root / "nbs").glob("*.ipynb"))
+
+
+def page_of(notebook: Path) -> str:
+    return re.sub(r"^\d+_", "", notebook.stem) + ".html"
+
+
+page_names = [*map(page_of, notebooks), "404.html", "genindex.html", "py-modindex.html", "reference.html", "search.html"]
 prefix = "/minibatch_mlp/"
 link_list = root / "tests" / "external_links.txt"
 kinds = {
@@ -42,14 +50,26 @@ kinds = {
 
 
 def test_workers_keep_to_their_groups(request):
-    "pytest 9.2 has no `_nodeid`, by which pytest-xdist 3.8 groups: two workers would build the site at once."
+    "pytest 9.2 has no `_nodeid`, by which pytest-xdist 3.8 groups: each worker would read the whole site."
     assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@site")
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site") / prefix.strip("/")
-    folder.mkdir()
+    "The folder with the site. The first worker that needs it builds it, and others wait."
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "site" / prefix.strip("/")
+    with FileLock(shared / "site.lock"):
+        if not (shared / "site is built").exists():
+            build(folder)
+            (shared / "site is built").touch()
+    return folder
+
+
+def build(folder):
+    folder.mkdir(parents=True)
     for name in ("gone.html", "99_gone.ipynb", "mine.txt"):
         (folder / name).write_text("from before")
     heads = ("Sphinx inventory version 2", "Project: x", "Version: 1", "The remainder is compressed using zlib.")
@@ -57,7 +77,6 @@ def site(tmp_path_factory):
     (folder / "objects.inv").write_bytes("".join(f"# {line}\n" for line in heads).encode() + pages_before)
     done = subprocess.run([sys.executable, root / "docs" / "build", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +122,6 @@ def open_page(browser, address):
     yield opened
     for context in contexts:
         context.close()
-
-
-def page_of(notebook: Path) -> str:
-    return re.sub(r"^\d+_", "", notebook.stem) + ".html"
 
 
 def test_pages_whose_notebook_is_gone_are_swept_away(site):
@@ -386,24 +401,26 @@ layout = """width => {
 plain_code = "document.querySelectorAll('pre').forEach(pre => pre.textContent = pre.textContent)"
 
 
-def test_pages_in_the_browser(open_page, pages):
+def test_no_page_is_forgotten(pages):
+    assert sorted(pages) == sorted(page_names)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in page_names])
+def test_pages_in_the_browser(open_page, name):
     problems = []
     all_but_colours = {"rules": {"color-contrast": {"enabled": False}}}
-    for name in pages:
-        page, troubles = open_page(name, has_touch=True)
-        for width in (1280, 1366, 1440, 1552, 1920, 390):  # laptops, where furo's letters become larger, a phone
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_function("innerWidth === lastWidth")  # the tables have been fitted
-            problems += [f"{name} at {width}: {problem}" for problem in page.evaluate(layout, width)]
-        page.evaluate(plain_code)  # its colours are tested below: axe would look at each of many thousand words
-        problems += [f"{name} on a phone: {finding}" for finding in axe_findings(page, **all_but_colours)]
-        page.set_viewport_size({"width": 1280, "height": 900})
-        problems += [f"{name}: {finding}" for finding in axe_findings(page)]
-        page.emulate_media(color_scheme="dark")
-        problems += [f"{name} in dark: {finding}" for finding in axe_findings(page, runOnly=["color-contrast"])]
-        problems += [f"{name}: {trouble}" for trouble in troubles]
-        page.context.close()
-    assert not problems, "\n".join(problems)
+    page, troubles = open_page(name, has_touch=True)
+    for width in (1280, 1366, 1440, 1552, 1920, 390):  # laptops, where furo's letters become larger, a phone
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("innerWidth === lastWidth")  # the tables have been fitted
+        problems += [f"at {width}: {problem}" for problem in page.evaluate(layout, width)]
+    page.evaluate(plain_code)  # its colours are tested below: axe would look at each of many thousand words
+    problems += [f"on a phone: {finding}" for finding in axe_findings(page, **all_but_colours)]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    problems += axe_findings(page)
+    page.emulate_media(color_scheme="dark")
+    problems += [f"in dark: {finding}" for finding in axe_findings(page, runOnly=["color-contrast"])]
+    assert not problems + troubles, "\n".join(problems + troubles)
 
 
 def test_colours_of_code(open_page, site):
