@@ -171,9 +171,9 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         this.news.checks.push({ steps, rows, seconds, accuracy });
       }
 
-      // Steps over at least 100 rows, timed together; the validation is not.
-      advance() {
-        const began = performance.now(), goal = this.rows + 100;
+      // Steps over at least so many rows, timed together; the validation is not.
+      advance(rows) {
+        const began = performance.now(), goal = this.rows + rows;
         while (this.rows < goal && this.finite) this.step();
         this.seconds += (performance.now() - began) / 1000;
         if (this.rows >= this.nextCheck || !this.finite) this.validate();
@@ -233,7 +233,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         const behind = alive().reduce((a, b) => (b?.[axis] < a?.[axis] ? b : a), alive()[0]);
         running = Boolean(behind) && behind.rows < limit;
         if (!running || sum(all().map(network => network.rows)) - given > all().length * allowed()) break;
-        behind.advance();
+        behind.advance(axis === "steps" ? 1 : 100);
       }
       report(!running);
       if (running) timer = setTimeout(slice, 10);
@@ -313,7 +313,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     return `bs=${list("bs")}&lr=${list("lr")}&h=${list("h")}&x=${x}&seed=${seed}`;
   }
 
-  // The bytes of a PNG with a palette of 16, without filters, as levels from 0 to 15. No canvas: some browsers alter what it reads.
+  // A PNG with four bits a pixel and no filters as levels from 0 to 15. No canvas: some browsers alter what one reads from it.
   static async levels(uri) {
     const png = Uint8Array.from(atob(uri.split(",")[1]), letter => letter.charCodeAt(0)), view = new DataView(png.buffer);
     const [width, height] = [view.getUint32(16), view.getUint32(20)], packed = [];
@@ -351,6 +351,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     if (!this.shadowRoot) this.build();
     this.labels = Uint8Array.from(this.dataset.labels, Number);
     this.count = Number(this.dataset.train); // of training digits; the others are for validation
+    this.find(".others").textContent = `on ${(this.labels.length - this.count).toLocaleString("en")} other digits`;
     this.digits ??= await Playground.levels(this.dataset.digits);
     if (!this.isConnected || this.worker) return;
     const script = `const arithmetic = ${Playground.arithmetic.toString().replace(/^arithmetic/, "function arithmetic")};
@@ -369,7 +370,6 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     const { signal } = this.listeners;
     if (Playground.owner === this) addEventListener("hashchange", () => this.follow(true), { signal });
     document.addEventListener("visibilitychange", () => this.redraw(), { signal });
-    new ResizeObserver(() => this.redraw()).observe(this);
     this.find(".all").inert = false;
     this.set(Playground.read(this.dataset.settings, this.count));
     if (Playground.owner === this) this.follow(false);
@@ -395,7 +395,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
   build() {
     this.attachShadow({ mode: "open" }).innerHTML = `
       <style>
-        :host { display: block; container-type: inline-size; margin: 1em 0; line-height: 1.4; font-variant-numeric: tabular-nums; }
+        :host { display: block; container-type: inline-size; margin: 1em 0; line-height: 1.4; font-variant-numeric: tabular-nums;
+          transition: color 1ms; }
         * { box-sizing: border-box; }
         button, select { font: inherit; color: inherit; background: none; border: 1px solid #767676; border-radius: 4px; }
         button { padding: .2em .8em; cursor: pointer; }
@@ -425,14 +426,15 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         ::-webkit-slider-thumb { appearance: none; width: 1.1em; height: 1.1em; margin-top: calc(1.5px - .55em); border-radius: 50%;
           background: var(--colour); }
         ::-moz-range-thumb { width: 1.1em; height: 1.1em; border: 0; border-radius: 50%; background: var(--colour); }
-        .slider output { min-width: 2.8em; text-align: right; font-weight: 600; }
+        .slider output { min-width: 3.2em; text-align: right; font-weight: 600; }
         .result { text-align: right; font-weight: 600; white-space: nowrap; }
         .result .name { font-weight: normal; }
         .remove { padding: 0; border-color: transparent; }
         .add { border-style: dashed; margin-top: .4em; }
         .charts, .inside { display: grid; grid-template-columns: 1fr 1fr; gap: 1em 2em; }
         figure { margin: 0; min-width: 0; }
-        figcaption, h3 { font-size: 1em; font-weight: 600; margin: 0 0 .3em; }
+        figcaption { font-size: 1em; font-weight: 600; margin: 0 0 .3em; }
+        small { font-size: .85em; font-weight: normal; }
         .chart { display: block; width: 100%; height: 15em; }
         p { margin: .6em 0; }
         [role=status] { min-height: 2.8em; }
@@ -468,8 +470,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       </div>
       <p class="note"></p>
       <div class="charts">
-        <figure><figcaption>Training loss</figcaption><canvas class="chart loss" role="img"></canvas></figure>
-        <figure><figcaption>Validation accuracy</figcaption><canvas class="chart accuracy" role="img"></canvas></figure>
+        <figure><figcaption>Training loss <small>of each step, and its running mean</small></figcaption><canvas class="chart loss" role="img"></canvas></figure>
+        <figure><figcaption>Validation accuracy <small class="others"></small></figcaption><canvas class="chart accuracy" role="img"></canvas></figure>
       </div>
       <p role="status"></p>
       <div class="looked" role="radiogroup" aria-label="The network to look into"></div>
@@ -484,6 +486,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       <div class="paper"></div></div>`;
     const find = selector => this.shadowRoot.querySelector(selector), on = (selector, action) => { find(selector).onclick = action; };
     this.find = find;
+    new ResizeObserver(() => this.redraw()).observe(this);
+    this.addEventListener("transitionend", () => this.redraw()); // the page has become light or dark
     this.examples = JSON.parse(this.dataset.examples); // each with a name, a title and settings
     for (const { title, settings } of this.examples) {
       const button = find(".examples").appendChild(document.createElement("button"));
@@ -628,12 +632,12 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     this.worker.postMessage({ order: "networks", specs, x: this.x, look: this.networks[this.looked].key });
   }
 
-  // A network by what tells it from the others.
+  // A network by what tells it from the others: one setting if that is enough.
   named(network) {
-    const differs = name => this.networks.some(other => other[name] !== network[name]);
     const words = { bs: `batch size ${network.bs.toLocaleString("en")}`, lr: `rate ${network.lr}`, h: `${network.h} hidden units` };
-    const names = Object.keys(words).filter(differs);
-    return names.length ? names.map(name => words[name]).join(", ") : words.bs;
+    const values = name => new Set(this.networks.map(other => other[name])).size, names = Object.keys(words);
+    const enough = names.find(name => values(name) === this.networks.length);
+    return enough ? words[enough] : names.filter(name => values(name) > 1).map(name => words[name]).join(", ") || words.bs;
   }
 
   receive({ progress, inside, ended, trained }) {
@@ -813,11 +817,11 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     const { networks, x, find } = this, number = value => value.toLocaleString("en", { maximumFractionDigits: x === "seconds" ? 2 : 0 });
     const going = networks.filter(network => network.finite), past = going.map(network => network[x]);
     const [least, most] = [Math.min(...past), Math.max(...past)];
-    const results = networks.map(network => network.finite ? `${this.named(network)} gets ${(100 * network.accuracy).toFixed(1)} % right`
-      : `${this.named(network)} has diverged: its loss is no longer a number`);
+    const results = networks.map(network => network.finite ? `${this.named(network)} has ${(100 * network.accuracy).toFixed(1)} % right`
+      : `${this.named(network)} has diverged`);
     const count = this.count.toLocaleString("en"), reached = number(least) === number(most) || least > 0.9 * most ? number(most) : `${number(least)} to ${number(most)}`;
     const nothing = `Nothing is trained yet. ${networks.length > 1 ? "All networks start from the same weights and see" : "The network sees"} the ${count} digits in the same order.`;
-    const words = networks.every(network => !network.rows) ? nothing : `After ${reached} ${x}: ${results.join("; ")}.`;
+    const words = networks.every(network => !network.rows) ? nothing : `After ${reached} ${x}, ${results.join(", ")}.`;
     find("[role=status]").textContent = words;
     find(".loss").setAttribute("aria-label", `Training loss of each step and its running mean, against ${x}. ${words}`);
     find(".accuracy").setAttribute("aria-label", `Validation accuracy against ${x}. ${words}`);
