@@ -30,7 +30,8 @@ NETWORK = """(element, { hidden, bs, lr, parameters, order }) => {
     if (!order) return network.noiseScale();
     [network.order, network.place] = [Uint32Array.from(order), 0];
     const losses = Array.from({ length: 200 }, () => network.step());
-    return { losses, parameters: [network.firstWeight(hidden), network.bias0, network.weight1, network.bias1].map(p => [...p]) };
+    const trained = [network.firstWeight(hidden), network.bias0, network.weight1, network.bias1];
+    return { losses, parameters: trained.map(parameter => [...parameter]) };
 }"""
 
 
@@ -126,7 +127,7 @@ def encoded(model):
 
 
 def test_the_digits_arrive_exactly(still, mnist):
-    found = still.locator(E).evaluate("e => { let text = ''; for (const level of e.digits) text += level.toString(16); return text; }")
+    found = still.locator(E).evaluate("e => e.digits.reduce((text, level) => text + level.toString(16), '')")
     expected = _levels(torch.cat([mnist.train.x[:4000], mnist.valid.x[:1000]]))
     assert found == "".join("0123456789abcdef"[level] for level in expected.ravel())
     labels = still.locator(E).evaluate("e => [...e.labels]")
@@ -285,7 +286,8 @@ def test_examples_by_button_and_by_link(page):
             assert part in settings(page).replace("&x", "&x")
         assert button.get_attribute("aria-pressed") == "true"
         page.locator(f"{E} >> .run").click()
-    page.evaluate("name => { document.body.insertAdjacentHTML('beforeend', `<a id=link href='#${name}'>too small</a>`); }", names[1])
+    link = f"<a id=link href='#{names[1]}'>too small</a>"
+    page.evaluate("link => document.body.insertAdjacentHTML('beforeend', link)", link)
     page.locator("#link").click()
     page.wait_for_function(f"document.querySelector('{E}').running")
     assert settings(page).startswith("bs=1,10&lr=0.1&")
@@ -320,7 +322,7 @@ def test_keyboard(page):
 
 
 def test_the_state_in_words(page):
-    assert spoken(page) == "Nothing is trained yet. All networks start from the same weights and see the 4,000 digits in the same order."
+    assert re.match(r"Nothing is trained yet\. .* the same weights and see the 4,000 digits in the same order\.", spoken(page))
     page.locator(E).evaluate(
         """e => {
             e.sentences = 0;
@@ -332,18 +334,18 @@ def test_the_state_in_words(page):
     assert page.locator(E).evaluate("e => e.sentences") <= 2
     page.locator(f"{E} >> .run").click()
     words = spoken(page)
-    assert re.fullmatch(r"After [\d,]+( to [\d,]+)? rows, batch size 10 has \d\d\.\d % right, batch size 500 has \d+\.\d % right\.", words)
+    results = r"batch size 10 has \d\d\.\d % right, batch size 500 has \d+\.\d % right"
+    assert re.fullmatch(rf"After [\d,]+( to [\d,]+)? rows, {results}\.", words)
     for canvas in ("loss", "accuracy"):
         assert words in page.locator(f"{E} >> .{canvas}").get_attribute("aria-label")
     assert re.search(r"\d not \d", page.locator(f"{E} >> .wrong").get_attribute("aria-label"))
     assert re.match(r"Gradient noise scale: [\d,.]+\.\s+From here", page.locator(f"{E} >> .scale").text_content())
-    page.evaluate("location.hash = 'bs=50&lr=100'")
-    page.wait_for_function(f"!document.querySelector('{E}').networks[0].finite || document.querySelector('{E}').networks[0].rows > 2000")
-    assert spoken(page) and page.locator(f"{E} >> .percent").first.text_content() in ("diverged", "9.9 %", "10.0 %", "11.3 %")
 
 
 def test_a_network_that_diverges(page):
-    page.locator(E).evaluate("e => { e.networks[0].finite = false; e.networks[0].rows = 10; }")
+    page.evaluate("location.hash = 'bs=10,50&lr=100,0.1'")
+    page.wait_for_function(f"document.querySelector('{E}').networks[1].rows > 2000")
+    assert page.locator(E).evaluate("e => e.networks[0].rows") < 2000  # it makes no further step, and holds up nobody
     assert "batch size 10 has diverged" in spoken(page)
     assert page.locator(f"{E} >> .percent").first.text_content() == "diverged"
 
@@ -420,7 +422,7 @@ def test_drawing_for_the_trained_network(page, digits):
     train(page, 2000)
     page.locator(f"{E} >> .draw").click()
     page.wait_for_selector(f"{E} >> draw-digit")
-    assert page.locator(E).evaluate("e => e.shadowRoot.querySelector('draw-digit').shadowRoot.activeElement.className") == "paper"
+    assert page.locator(E).evaluate("e => e.find('draw-digit').shadowRoot.activeElement.className") == "paper"
     sizes = page.locator(E).evaluate("e => e.find('draw-digit').layers.map(layer => [layer.weight.length, layer.bias.length])")
     assert sizes == [[784 * 50, 50], [500, 10]]
     answers = page.locator(E).evaluate(
@@ -434,8 +436,8 @@ def test_drawing_for_the_trained_network(page, digits):
             return answers;
         }"""
     )
-    right = sum(answer == label for answer, label in zip(answers, page.locator(E).evaluate("e => [...e.labels.slice(e.count)]")))
-    assert right > 130  # of 200
+    labels = page.locator(E).evaluate("e => [...e.labels.slice(e.count, e.count + 200)]")
+    assert np.mean(np.equal(answers, labels)) > 0.65
     box = page.locator(f"{E} >> draw-digit >> .paper").bounding_box()
     page.mouse.move(box["x"] + 140, box["y"] + 40)
     page.mouse.down()

@@ -19,17 +19,18 @@ def make(chromium: str, target: Path) -> None:
         path = Path(folder) / "playground.html"
         Playground().save(path)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 780, "height": 1000}, device_scale_factor=1.5)
+        page = browser.new_page(viewport={"width": 780, "height": 1000}, device_scale_factor=1.25)
         page.goto(path.as_uri())
         element = page.locator("batch-playground")
-        page.wait_for_function("document.querySelector('batch-playground').networks?.every(network => network.checks.length)")
-        page.locator("batch-playground >> .run").click()
-        page.wait_for_function("document.querySelector('batch-playground').networks.every(network => network.rows > 80000)", timeout=0)
-        page.locator("batch-playground >> .run").click()
+        networks = "document.querySelector('batch-playground').networks"
+        page.wait_for_function(f"{networks}?.every(network => network.checks.length)")
+        element.locator(".run").click()
+        page.wait_for_function(f"{networks}.every(network => network.rows > 80000)", timeout=0)
+        element.locator(".run").click()
         page.wait_for_timeout(1500)  # the last report
         picture = Image.open(io.BytesIO(element.screenshot()))
         browser.close()
-    picture.convert("RGB").save(target, quality=60, method=6)
+    picture.convert("RGB").save(target, quality=45, method=6)
     print(f"{target}: {target.stat().st_size:,} bytes")
 
 

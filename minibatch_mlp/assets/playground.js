@@ -437,7 +437,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         small { font-size: .85em; font-weight: normal; }
         .chart { display: block; width: 100%; height: 15em; }
         p { margin: .6em 0; }
-        [role=status] { min-height: 2.8em; }
+        [role=status] { min-height: 1.4em; }
         .note:empty { display: none; }
         .note { border-left: 3px solid #d9792b; padding-left: .7em; }
         .looked { display: flex; flex-wrap: wrap; gap: .2em 1.2em; align-items: center; border-top: 1px solid #76767666; padding-top: .9em;
@@ -470,7 +470,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       </div>
       <p class="note"></p>
       <div class="charts">
-        <figure><figcaption>Training loss <small>of each step, and its running mean</small></figcaption><canvas class="chart loss" role="img"></canvas></figure>
+        <figure><figcaption>Training loss <small>of each step, and their mean</small></figcaption><canvas class="chart loss" role="img"></canvas></figure>
         <figure><figcaption>Validation accuracy <small class="others"></small></figcaption><canvas class="chart accuracy" role="img"></canvas></figure>
       </div>
       <p role="status"></p>
@@ -708,7 +708,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     const axes = { ink, right, unit: x, marks: ticks(right) };
     chart(find(".loss"), { ...axes,
       height: value => Math.log(value / low) / Math.log(high / low),
-      levels: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20].filter(level => level > low && level < high),
+      levels: [-4, -3, -2, -1, 0, 1].flatMap(power => (high / low > 500 ? [1] : [1, 2, 5]).map(digit => Number(`${digit}e${power}`)))
+        .filter(level => level > low && level < high),
       lines: [
         ...networks.map(({ colour, bins }) => ({ colour, alpha: 0.25, points: bins.flatMap(bin => [[bin[x], bin.low], [bin[x], bin.high]]) })),
         ...networks.map(({ colour, bins, finite }) => ({ colour, finite, points: bins.map(bin => [bin[x], bin.mean]) })),
@@ -734,7 +735,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(tall * ratio)];
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, tall);
-    const [from, to, above, below] = [40, width - 14, 8, tall - 36], text = `rgb(${ink.join(" ")} / .8)`;
+    const [from, to, above, below] = [44, width - 14, 8, tall - 36], text = `rgb(${ink.join(" ")} / .8)`;
     const across = value => from + (to - from) * value / right, down = value => below - (below - above) * height(value);
     Object.assign(context, { font: "12px system-ui, sans-serif", fillStyle: text, lineWidth: 1, textBaseline: "middle", textAlign: "right" });
     for (const level of levels) {
@@ -808,7 +809,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     const { bs } = network, { scale } = inside, saved = scale / (2 * (bs + scale));
     find(".scale").innerHTML = Number.isFinite(scale) ? `Gradient noise scale: <b>${Number(scale.toPrecision(2)).toLocaleString("en")}</b>.
       From here, a batch of ${(2 * bs).toLocaleString("en")} in place of ${bs.toLocaleString("en")} would save about
-      ${Math.round(100 * saved)} % of the steps.` : "";
+      ${Math.round(100 * saved)}&nbsp;% of the steps.` : "";
   }
 
   // The state in words, for all and for a screen reader.
