@@ -44,7 +44,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         this.grads = [this.weight0, this.bias0, this.weight1, this.bias1].map(({ length }) => new Float64Array(length));
         this.touched = new Uint8Array(784); // the pixels of which the batch has ink
         [this.hidden, this.dHidden] = [new Float64Array(hidden), new Float64Array(hidden)];
-        [this.probs, this.dScores] = [new Float64Array(10), new Float64Array(10)];
+        [this.logProbs, this.dScores] = [new Float64Array(10), new Float64Array(10)];
         this.start(generator(seed));
         [this.order, this.place] = [[], 0];
         [this.steps, this.rows, this.seconds] = [0, 0, 0];
@@ -64,33 +64,34 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         this.bias1.forEach((_, c) => { this.bias1[c] = drawn(this.H); });
       }
 
-      // The probabilities of one digit.
+      // The log-probabilities of one digit.
       forward({ starts, pixels, inks }, n) {
-        const { H, weight0, weight1, hidden, probs } = this;
+        const { H, weight0, weight1, hidden, logProbs } = this;
         hidden.set(this.bias0);
         for (let k = starts[n]; k < starts[n + 1]; k += 2) {
           const inkA = inks[k], inkB = inks[k + 1], a = pixels[k] * H, b = pixels[k + 1] * H;
           for (let j = 0; j < H; j++) hidden[j] += inkA * weight0[a + j] + inkB * weight0[b + j];
         }
         for (let j = 0; j < H; j++) hidden[j] = Math.max(hidden[j], 0);
-        let highest = -Infinity, total = 0;
         for (let c = 0; c < 10; c++) {
           let score = this.bias1[c];
           for (let j = 0; j < H; j++) score += hidden[j] * weight1[c * H + j];
-          probs[c] = score;
-          highest = Math.max(highest, score);
+          logProbs[c] = score;
         }
-        for (let c = 0; c < 10; c++) total += probs[c] = Math.exp(probs[c] - highest);
-        for (let c = 0; c < 10; c++) probs[c] /= total;
+        const highest = Math.max(...logProbs);
+        let total = 0;
+        for (let c = 0; c < 10; c++) total += Math.exp(logProbs[c] - highest);
+        const logsumexp = highest + Math.log(total);
+        for (let c = 0; c < 10; c++) logProbs[c] -= logsumexp;
       }
 
       // Add the gradient of its share in the mean over N digits.
       backward({ starts, pixels, inks, labels }, n, N) {
-        const { H, weight1, hidden, probs, dScores, dHidden } = this;
+        const { H, weight1, hidden, logProbs, dScores, dHidden } = this;
         const [grad0, gradBias0, grad1, gradBias1] = this.grads;
         dHidden.fill(0);
         for (let c = 0; c < 10; c++) {
-          const d = dScores[c] = (probs[c] - (c === labels[n])) / N; // softmax - one_hot
+          const d = dScores[c] = (Math.exp(logProbs[c]) - (c === labels[n])) / N; // softmax - one_hot
           gradBias1[c] += d;
           for (let j = 0; j < H; j++) {
             grad1[c * H + j] += d * hidden[j]; // d.T @ before
@@ -143,7 +144,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         let loss = 0;
         for (const n of batch) {
           this.forward(this.train, n);
-          loss -= Math.log(this.probs[this.train.labels[n]]) / N;
+          loss -= this.logProbs[this.train.labels[n]] / N;
           this.backward(this.train, n, N);
         }
         this.update();
@@ -161,7 +162,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         let right = 0;
         this.answers = Uint8Array.from(this.valid.labels, (label, n) => {
           this.forward(this.valid, n);
-          const answer = this.probs.indexOf(Math.max(...this.probs));
+          const answer = this.logProbs.indexOf(Math.max(...this.logProbs));
           right += answer === label;
           return answer;
         });
@@ -206,7 +207,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
   // What the worker does with it: it obeys the page's messages, and trains for 30 ms between two reports.
   static work(arithmetic) {
     const { Digits, Network } = arithmetic();
-    let train, valid, networks = new Map(), axis = "rows", looked = null, running = false, limit = 0, began = 0, given = 0, noise = {}, timer;
+    let train, valid, networks = new Map(), axis = "rows", looked = null, running = false, limit = 0, began = 0;
+    let noise = {}, timer;
     const all = () => [...networks.values()], alive = () => all().filter(network => network.finite);
     const sum = numbers => numbers.reduce((a, b) => a + b, 0);
     const report = ended => {
@@ -225,14 +227,16 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         weights: network.firstWeight(Math.min(network.H, 12)) };
       postMessage({ progress, inside, ended });
     };
-    // The first passes are slow, to be watched: 1,000 rows in the first second, half as many more in each second after it.
+    // The first rows come slowly, to be watched: t seconds after the start there may be 1,000 t + 500 t^2 for each network.
     const allowed = () => { const t = (performance.now() - began) / 1000; return 1000 * t + 500 * t * t; };
+    const seen = () => sum(all().map(network => network.rows)) / networks.size;
+    const goOn = () => { began = performance.now() - 1000 * (Math.sqrt(1 + seen() / 500) - 1); };
     const slice = () => {
       const end = performance.now() + 30;
       while (running && performance.now() < end) {
         const behind = alive().reduce((a, b) => (b?.[axis] < a?.[axis] ? b : a), alive()[0]);
         running = Boolean(behind) && behind.rows < limit;
-        if (!running || sum(all().map(network => network.rows)) - given > all().length * allowed()) break;
+        if (!running || seen() > allowed()) break;
         behind.advance(axis === "steps" ? 1 : 100);
       }
       report(!running);
@@ -246,10 +250,10 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       networks({ specs, x, look }) { // those with a known key go on; the others are new
         networks = new Map(specs.map(spec => [spec.key, networks.get(spec.key) ?? new Network(spec, train, valid)]));
         [axis, looked] = [x, look];
-        [given, began] = [sum(all().map(network => network.rows)), performance.now()];
+        goOn();
       },
       run({ passes }) {
-        [given, began] = [sum(all().map(network => network.rows)), performance.now()];
+        goOn();
         limit = Math.max(...all().map(network => network.rows)) + passes * train.labels.length;
         clearTimeout(timer);
         timer = setTimeout(slice);
@@ -364,7 +368,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       return;
     }
     this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = event => this.say(`The training stopped: ${event.message}`);
+    this.worker.onerror = event => this.say(`The training stopped: ${event.message ?? "this page allows no workers"}`);
     this.worker.postMessage({ order: "digits", levels: this.digits, labels: this.labels, count: this.count });
     this.listeners = new AbortController();
     const { signal } = this.listeners;
@@ -440,15 +444,16 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         [role=status] { min-height: 1.4em; }
         .note:empty { display: none; }
         .note { border-left: 3px solid #d9792b; padding-left: .7em; }
-        .looked { display: flex; flex-wrap: wrap; gap: .2em 1.2em; align-items: center; border-top: 1px solid #76767666; padding-top: .9em;
-          margin: .4em 0 .9em; }
+        .looked { display: flex; flex-wrap: wrap; gap: .2em 1.2em; align-items: center; margin: .4em 0 .9em;
+          border-top: 1px solid #76767666; padding-top: .9em; }
         .looked label { display: flex; gap: .4em; align-items: center; cursor: pointer; }
         .looked input { margin: 0; accent-color: #3b82c4; }
         .looked .line { width: 1.1em; height: 3px; border-radius: 2px; }
         .units { display: grid; grid-template-columns: repeat(4, 1fr); gap: 4px; max-width: 21em; }
-        .units canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; border: 1px solid #76767640; border-radius: 3px; }
-        .wrong { display: grid; grid-template-columns: repeat(6, 1fr); gap: .3em 4px; font-size: .8em; white-space: nowrap; text-align: center;
-          line-height: 1.25; }
+        .units canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated;
+          border: 1px solid #76767640; border-radius: 3px; }
+        .wrong { display: grid; grid-template-columns: repeat(6, 1fr); gap: .3em 4px; font-size: .8em; line-height: 1.25;
+          white-space: nowrap; text-align: center; }
         .wrong canvas { width: 100%; max-width: 42px; aspect-ratio: 1; display: block; margin: auto; }
         @container (max-width: 34em) {
           fieldset { grid-template-columns: 1fr 1fr 4.6em 1.6em; gap: .3em .7em; padding: .5em 0; }
@@ -470,8 +475,10 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       </div>
       <p class="note"></p>
       <div class="charts">
-        <figure><figcaption>Training loss <small>of each step, and their mean</small></figcaption><canvas class="chart loss" role="img"></canvas></figure>
-        <figure><figcaption>Validation accuracy <small class="others"></small></figcaption><canvas class="chart accuracy" role="img"></canvas></figure>
+        <figure><figcaption>Training loss <small>of each step, and their mean</small></figcaption>
+          <canvas class="chart loss" role="img"></canvas></figure>
+        <figure><figcaption>Validation accuracy <small class="others"></small></figcaption>
+          <canvas class="chart accuracy" role="img"></canvas></figure>
       </div>
       <p role="status"></p>
       <div class="looked" role="radiogroup" aria-label="The network to look into"></div>
@@ -484,8 +491,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       <p class="scale"></p>
       <button class="draw">Draw a digit for it</button>
       <div class="paper"></div></div>`;
-    const find = selector => this.shadowRoot.querySelector(selector), on = (selector, action) => { find(selector).onclick = action; };
-    this.find = find;
+    const find = this.find = selector => this.shadowRoot.querySelector(selector);
+    const on = (selector, action) => { find(selector).onclick = action; };
     new ResizeObserver(() => this.redraw()).observe(this);
     this.addEventListener("transitionend", () => this.redraw()); // the page has become light or dark
     this.examples = JSON.parse(this.dataset.examples); // each with a name, a title and settings
@@ -574,19 +581,23 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     this.closePaper();
     for (const network of this.networks) {
       if (network.key) continue;
-      Object.assign(network, { key: ++this.constructor.keys, bins: [], binned: 1, decayed: 0, checks: [], rows: 0, steps: 0, seconds: 0,
-        accuracy: NaN, finite: true });
+      const untrained = { rows: 0, steps: 0, seconds: 0, accuracy: NaN, finite: true };
+      Object.assign(network, untrained, { key: ++this.constructor.keys, bins: [], binned: 1, decayed: 0, checks: [] });
     }
     const holder = find(".networks"), focused = this.shadowRoot.activeElement, was = focused?.dataset.place;
     holder.replaceChildren(...this.networks.map((network, i) => {
-      const row = document.createElement("fieldset"), sizes = this.choices(batchSizes.filter(size => size < this.count).concat(this.count), network.bs);
-      const list = (values, value) => this.choices(values, value).map(each => `<option ${each === value ? "selected" : ""}>${each}</option>`).join("");
+      const row = document.createElement("fieldset"), possible = batchSizes.filter(size => size < this.count);
+      const sizes = this.choices([...possible, this.count], network.bs);
+      const option = (each, value) => `<option ${each === value ? "selected" : ""}>${each}</option>`;
+      const list = (values, value) => this.choices(values, value).map(each => option(each, value)).join("");
       row.innerHTML = `<legend>Network ${i + 1}</legend>
         <label class="slider-label"><span class="name">Batch size</span><span class="slider">
           <input type="range" min="0" max="${sizes.length - 1}" value="${sizes.indexOf(network.bs)}" data-place="bs${i}">
           <output></output></span></label>
-        <label class="rate"><span class="name">Learning rate</span><select data-place="lr${i}">${list(rates, network.lr)}</select></label>
-        <label class="hidden"><span class="name">Hidden units</span><select data-place="h${i}">${list(hiddenUnits, network.h)}</select></label>
+        <label><span class="name">Learning rate</span>
+          <select data-place="lr${i}">${list(rates, network.lr)}</select></label>
+        <label><span class="name">Hidden units</span>
+          <select data-place="h${i}">${list(hiddenUnits, network.h)}</select></label>
         <span class="result"><span class="name">Accuracy</span><span class="percent"></span></span>
         <button class="remove" aria-label="Remove network ${i + 1}" data-place="remove${i}">×</button>`;
       const [range, output, [lr, h]] = [row.querySelector("input"), row.querySelector("output"), row.querySelectorAll("select")];
@@ -663,12 +674,12 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     if (!Number.isFinite(loss)) return;
     network.decayed = kept * network.decayed + (1 - kept) * loss;
     const mean = network.decayed / (1 - Math.exp(-rows / 2000));
-    if (last?.size < network.binned)
-      Object.assign(last, { low: Math.min(last.low, loss), high: Math.max(last.high, loss), mean, rows, steps, seconds, size: last.size + 1 });
-    else bins.push({ low: loss, high: loss, mean, rows, steps, seconds, size: 1 });
-    if (bins.length <= 600) return;
-    network.bins = bins.flatMap((bin, i) => i % 2 ? [] : [{ ...(bins[i + 1] ?? bin), size: bin.size + (bins[i + 1]?.size ?? 0),
-      low: Math.min(bin.low, bins[i + 1]?.low ?? bin.low), high: Math.max(bin.high, bins[i + 1]?.high ?? bin.high) }]);
+    const bin = { low: loss, high: loss, mean, rows, steps, seconds, size: 1 };
+    const joined = (a, b) => ({ ...b, low: Math.min(a.low, b.low), high: Math.max(a.high, b.high), size: a.size + b.size });
+    if (last?.size < network.binned) bins[bins.length - 1] = joined(last, bin);
+    else bins.push(bin);
+    if (bins.length < 600 || bins.at(-1).size < network.binned) return;
+    network.bins = Array.from({ length: 300 }, (_, i) => joined(bins[2 * i], bins[2 * i + 1]));
     network.binned *= 2;
   }
 
@@ -705,27 +716,31 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     const right = Math.max({ rows: 2000, steps: 20, seconds: 0.05 }[x], ...networks.map(network => network[x]));
     const means = networks.flatMap(({ bins }) => bins.map(bin => bin.mean)).concat(2.5);
     const [low, high] = [Math.min(0.5 * Math.min(...means), 0.5), Math.min(1.2 * Math.max(...means), 30)];
+    const firsts = high / low > 500 ? [1] : [1, 2, 5];
+    const levels = [-4, -3, -2, -1, 0, 1].flatMap(power => firsts.map(first => Number(`${first}e${power}`)));
     const axes = { ink, right, unit: x, marks: ticks(right) };
     chart(find(".loss"), { ...axes,
       height: value => Math.log(value / low) / Math.log(high / low),
-      levels: [-4, -3, -2, -1, 0, 1].flatMap(power => (high / low > 500 ? [1] : [1, 2, 5]).map(digit => Number(`${digit}e${power}`)))
-        .filter(level => level > low && level < high),
+      levels: levels.filter(level => level > low && level < high),
       lines: [
-        ...networks.map(({ colour, bins }) => ({ colour, alpha: 0.25, points: bins.flatMap(bin => [[bin[x], bin.low], [bin[x], bin.high]]) })),
+        ...networks.map(({ colour, bins }) =>
+          ({ colour, alpha: 0.25, points: bins.flatMap(bin => [[bin[x], bin.low], [bin[x], bin.high]]) })),
         ...networks.map(({ colour, bins, finite }) => ({ colour, finite, points: bins.map(bin => [bin[x], bin.mean]) })),
       ] });
     const best = Math.max(...networks.flatMap(({ checks }) => checks.map(check => check.accuracy)), 0);
     const top = [0.9, 0.95, 0.98, 0.99, 0.998].find(level => best <= level) ?? 0.9999;
     chart(find(".accuracy"), { ...axes,
-      height: value => Math.log(1 - Math.min(value, top)) / Math.log(1 - top), // equal steps upwards divide the mistakes by the same number
+      height: value => Math.log(1 - Math.min(value, top)) / Math.log(1 - top), // as far up from 80 to 90 % as from 90 to 95 %
       levels: [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99].filter(level => level <= top),
       word: level => `${Math.round(100 * level)} %`,
-      lines: networks.map(({ colour, checks, finite }) => ({ colour, finite, points: checks.map(check => [check[x], check.accuracy]) })) });
+      lines: networks.map(({ colour, checks, finite }) =>
+        ({ colour, finite, points: checks.map(check => [check[x], check.accuracy]) })) });
   }
 
   // From 0 up to `most`, at most five round numbers.
   static ticks(most) {
-    const power = 10 ** Math.floor(Math.log10(most)), apart = [0.2, 0.5, 1, 2].map(each => each * power).find(each => most / each < 5);
+    const power = 10 ** Math.floor(Math.log10(most));
+    const apart = [0.2, 0.5, 1, 2].map(each => each * power).find(each => most / each < 5);
     return Array.from({ length: Math.floor(most / apart) + 1 }, (_, i) => i * apart);
   }
 
@@ -737,7 +752,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     context.clearRect(0, 0, width, tall);
     const [from, to, above, below] = [44, width - 14, 8, tall - 36], text = `rgb(${ink.join(" ")} / .8)`;
     const across = value => from + (to - from) * value / right, down = value => below - (below - above) * height(value);
-    Object.assign(context, { font: "12px system-ui, sans-serif", fillStyle: text, lineWidth: 1, textBaseline: "middle", textAlign: "right" });
+    Object.assign(context, { font: "12px system-ui, sans-serif", fillStyle: text, textBaseline: "middle", textAlign: "right" });
+    context.lineWidth = 1;
     for (const level of levels) {
       context.fillText(word(level), from - 7, down(level));
       context.strokeStyle = `rgb(${ink.join(" ")} / .12)`;
@@ -806,23 +822,31 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       picture(canvas, Float32Array.from(this.digits.subarray(place, place + 784), level => level / 15), ink);
       caption.textContent = `${labels[count + wrong[i]]} not ${inside.answers[wrong[i]]}`;
     });
-    const { bs } = network, { scale } = inside, saved = scale / (2 * (bs + scale));
-    find(".scale").innerHTML = Number.isFinite(scale) ? `Gradient noise scale: <b>${Number(scale.toPrecision(2)).toLocaleString("en")}</b>.
-      From here, a batch of ${(2 * bs).toLocaleString("en")} in place of ${bs.toLocaleString("en")} would save about
-      ${Math.round(100 * saved)}&nbsp;% of the steps.` : "";
+    const { scale } = inside, small = 2 * network.bs <= count ? network.bs : Math.ceil(network.bs / 2);
+    const saved = scale / (2 * (small + scale)); // steps are S_min (1 + scale / batch)
+    const shown = value => Number(value.toPrecision(2)).toLocaleString("en");
+    find(".scale").innerHTML = Number.isFinite(scale) ? `Gradient noise scale: <b>${shown(scale)}</b>. By the rule of McCandlish et
+      al. (2018), batches of ${(2 * small).toLocaleString("en")} in place of ${small.toLocaleString("en")} save
+      ${Math.round(100 * saved)}&nbsp;% of the steps from here.` : "";
   }
 
   // The state in words, for all and for a screen reader.
   speak() {
     this.spoken = performance.now();
-    const { networks, x, find } = this, number = value => value.toLocaleString("en", { maximumFractionDigits: x === "seconds" ? 2 : 0 });
-    const going = networks.filter(network => network.finite), past = going.map(network => network[x]);
+    const { networks, x, find } = this, digits = x === "seconds" ? 2 : 0;
+    const number = value => value.toLocaleString("en", { maximumFractionDigits: digits });
+    const past = networks.filter(network => network.finite).map(network => network[x]);
     const [least, most] = [Math.min(...past), Math.max(...past)];
-    const results = networks.map(network => network.finite ? `${this.named(network)} has ${(100 * network.accuracy).toFixed(1)} % right`
-      : `${this.named(network)} has diverged`);
-    const count = this.count.toLocaleString("en"), reached = number(least) === number(most) || least > 0.9 * most ? number(most) : `${number(least)} to ${number(most)}`;
-    const nothing = `Nothing is trained yet. ${networks.length > 1 ? "All networks start from the same weights and see" : "The network sees"} the ${count} digits in the same order.`;
-    const words = networks.every(network => !network.rows) ? nothing : `After ${reached} ${x}, ${results.join(", ")}.`;
+    const results = networks.map(network => {
+      const state = network.finite ? `${(100 * network.accuracy).toFixed(1)} % right` : "diverged";
+      return `${this.named(network)} has ${state}`;
+    });
+    const who = networks.length > 1 ? "All networks start from the same weights and see" : "The network will see";
+    let words = `Nothing is trained yet. ${who} the ${number(this.count)} digits in the same order.`;
+    if (networks.some(network => network.rows)) {
+      const reached = least > 0.9 * most ? number(most) : `${number(least)} to ${number(most)}`;
+      words = `After ${past.length ? reached : "some"} ${x}, ${results.join(", ")}.`;
+    }
     find("[role=status]").textContent = words;
     find(".loss").setAttribute("aria-label", `Training loss of each step and its running mean, against ${x}. ${words}`);
     find(".accuracy").setAttribute("aria-label", `Validation accuracy against ${x}. ${words}`);
