@@ -249,7 +249,7 @@ def test_settings_in_the_address(browser, path):
     page.locator(f"{E} >> .add").click()
     page.locator(f"{E} >> .seed").click()
     assert page.evaluate("location.hash") == "#bs=50,500,1000&lr=0.1,0.5,0.5&h=20,50,50&x=seconds&seed=2"
-    other = opened(browser, path, page.evaluate("location.hash"))
+    other = opened(browser, path, page.evaluate("location.hash") + "&%")  # which is no percent-encoding
     assert settings(other) == settings(page)
     assert other.locator(f"{E} >> fieldset").count() == 3
     other.locator(f"{E} >> [data-place=remove1]").click()
@@ -367,7 +367,6 @@ def test_two_on_one_page(browser, tmp_path):
     page.locator(first).evaluate("e => document.body.append(e)")  # moved: it begins anew
     ready(page)
     ended(page, 1)
-    train(page, 300, E)
     assert not page.trouble
     page.close()
 
@@ -444,6 +443,16 @@ def test_drawing_for_the_trained_network(page, digits):
     assert "The network reads" in page.locator(f"{E} >> draw-digit >> [role=status]").text_content()
     page.locator(f"{E} >> .run").click()
     assert page.locator(f"{E} >> draw-digit").count() == 0
+
+
+@pytest.mark.parametrize("lacking", ["Worker", "DecompressionStream"])
+def test_a_browser_that_cannot(browser, path, lacking):
+    page = browser.new_page()
+    page.add_init_script(f"delete window.{lacking}")
+    page.goto(path.as_uri())
+    page.wait_for_function(f"document.querySelector('{E}').find('.note').textContent")
+    assert f"Nothing can be trained here: {lacking} is not defined" in page.locator(f"{E} >> .note").text_content()
+    page.close()
 
 
 def test_few_digits(browser, mnist, tmp_path):

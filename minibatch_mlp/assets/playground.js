@@ -356,16 +356,14 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     this.labels = Uint8Array.from(this.dataset.labels, Number);
     this.count = Number(this.dataset.train); // of training digits; the others are for validation
     this.find(".others").textContent = `on ${(this.labels.length - this.count).toLocaleString("en")} other digits`;
-    this.digits ??= await Playground.levels(this.dataset.digits);
-    if (!this.isConnected || this.worker) return;
     const script = `const arithmetic = ${Playground.arithmetic.toString().replace(/^arithmetic/, "function arithmetic")};
       (${Playground.work.toString().replace(/^work/, "function work")})(arithmetic);`;
-    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
     try {
-      this.worker = new Worker(address);
+      this.digits ??= await Playground.levels(this.dataset.digits);
+      if (!this.isConnected || this.worker) return; // it has left meanwhile
+      this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     } catch (error) {
-      this.say("This page allows no workers, so nothing can be trained on it.");
-      return;
+      return this.say(`Nothing can be trained here: ${error.message}`);
     }
     this.worker.onmessage = ({ data }) => this.receive(data);
     this.worker.onerror = event => this.say(`The training stopped: ${event.message ?? "this page allows no workers"}`);
@@ -388,25 +386,23 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
 
   // Take the settings from the address: an example's name, or all of them. Whoever follows a link wants to see it run.
   follow(run) {
-    const hash = decodeURIComponent(location.hash.slice(1)), example = this.examples.find(({ name }) => name === hash);
+    const hash = location.hash.slice(1), example = this.examples.find(({ name }) => name === hash);
     if (!example && !/^(bs|lr|h)=/.test(hash)) return;
     this.set(this.constructor.read(example ? example.settings : hash, this.count));
-    if (!run) return;
-    this.run();
-    this.scrollIntoView({ block: "start" });
+    this.scrollIntoView();
+    if (run) this.run();
   }
 
   build() {
     this.attachShadow({ mode: "open" }).innerHTML = `
       <style>
         :host { display: block; container-type: inline-size; margin: 1em 0; line-height: 1.4; font-variant-numeric: tabular-nums;
-          transition: color 1ms; }
+          transition: color 1ms; scroll-margin-top: 4.5em; }
         * { box-sizing: border-box; }
         button, select { font: inherit; color: inherit; background: none; border: 1px solid #767676; border-radius: 4px; }
         button { padding: .2em .8em; cursor: pointer; }
         button:disabled { opacity: .5; cursor: default; }
         select { padding: 0 .2em; height: 2em; }
-        option { color: #111; background: #fff; }
         :focus-visible { outline: 3px solid #3b82c4; outline-offset: 2px; }
         .buttons { display: flex; flex-wrap: wrap; gap: .5em; align-items: center; margin: .9em 0; }
         .examples { margin-top: 0; font-size: .9em; }
@@ -697,7 +693,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
   paint() {
     this.painted = performance.now();
     const [red, green, blue] = getComputedStyle(this).color.match(/[\d.]+/g).map(Number), ink = [red, green, blue];
-    const colours = this.constructor.colours[red + green + blue > 382 ? "dark" : "light"], { find, networks } = this;
+    this.style.colorScheme = red + green + blue > 382 ? "dark" : "light";
+    const colours = this.constructor.colours[this.style.colorScheme], { find, networks } = this;
     networks.forEach((network, i) => {
       const row = find(".networks").children[i], colour = network.colour = colours[i];
       find(".looked").children[i].querySelector(".line").style.background = colour;
@@ -792,42 +789,49 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     }
   }
 
-  // The picture of a digit or a unit: how strong each pixel is, from -1 to 1, in one of two colours.
-  static picture(canvas, strengths, positive, negative = positive) {
+  // The picture of a digit or a unit: each of 784 numbers in one of two colours, stronger the further it is from 0.
+  static picture(canvas, numbers, limit, positive, negative = positive) {
     const picture = new ImageData(28, 28), { data } = picture;
     for (let i = 0; i < 784; i++) {
-      const colour = strengths[i] < 0 ? negative : positive;
+      const colour = numbers[i] < 0 ? negative : positive;
       for (let part = 0; part < 3; part++) data[4 * i + part] = colour[part];
-      data[4 * i + 3] = 255 * Math.abs(strengths[i]); // above 255 it stays there
+      data[4 * i + 3] = 255 * Math.abs(numbers[i]) / limit; // above 255 it stays there
     }
     canvas.getContext("2d").putImageData(picture, 0, 0);
   }
 
   paintInside(ink) {
-    const { inside, find, labels, count } = this, { picture } = this.constructor, network = this.networks[this.looked];
+    const { inside, find, count } = this, { picture } = this.constructor, network = this.networks[this.looked];
     if (inside?.key !== network.key) return;
     const limit = inside.weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0) / 1.5;
     this.units.forEach((canvas, unit) => {
       canvas.parentElement.hidden = unit >= network.h;
       const weights = inside.weights.subarray(784 * unit, 784 * (unit + 1));
-      picture(canvas, weights.map(weight => weight / limit), [46, 125, 190], [205, 72, 50]);
+      picture(canvas, weights, limit, [46, 125, 190], [205, 72, 50]);
     });
-    const wrong = [...inside.answers.keys()].filter(n => inside.answers[n] !== labels[count + n]);
-    const total = inside.answers.length.toLocaleString("en");
-    find(".count").textContent = `Still wrong: ${wrong.length.toLocaleString("en")} of ${total}`;
-    this.mistakes.forEach(([canvas, caption], i) => {
-      canvas.parentElement.hidden = i >= wrong.length;
-      if (i >= wrong.length) return;
-      const place = 784 * (count + wrong[i]);
-      picture(canvas, Float32Array.from(this.digits.subarray(place, place + 784), level => level / 15), ink);
-      caption.textContent = `${labels[count + wrong[i]]} not ${inside.answers[wrong[i]]}`;
-    });
+    const shows = [network.key, network.checks.length, ink].join();
+    if (this.shows !== shows) this.paintMistakes(inside.answers, ink);
+    this.shows = shows;
     const { scale } = inside, small = 2 * network.bs <= count ? network.bs : Math.ceil(network.bs / 2);
     const saved = scale / (2 * (small + scale)); // steps are S_min (1 + scale / batch)
     const shown = value => Number(value.toPrecision(2)).toLocaleString("en");
     find(".scale").innerHTML = Number.isFinite(scale) ? `Gradient noise scale: <b>${shown(scale)}</b>. By the rule of McCandlish et
       al. (2018), batches of ${(2 * small).toLocaleString("en")} in place of ${small.toLocaleString("en")} save
       ${Math.round(100 * saved)}&nbsp;% of the steps from here.` : "";
+  }
+
+  paintMistakes(answers, ink) {
+    const { digits, labels, count, find } = this;
+    const wrong = [...answers.keys()].filter(n => answers[n] !== labels[count + n]);
+    const [some, all] = [wrong, answers].map(list => list.length.toLocaleString("en"));
+    find(".count").textContent = `Still wrong: ${some} of ${all}`;
+    this.mistakes.forEach(([canvas, caption], i) => {
+      canvas.parentElement.hidden = i >= wrong.length;
+      if (i >= wrong.length) return;
+      const n = count + wrong[i];
+      this.constructor.picture(canvas, digits.subarray(784 * n, 784 * (n + 1)), 15, ink);
+      caption.textContent = `${labels[n]} not ${answers[wrong[i]]}`;
+    });
   }
 
   // The state in words, for all and for a screen reader.
