@@ -73,6 +73,31 @@ def _for_each(name: str, given: Any, n: int, low: float, high: float, whole: boo
             raise ValueError(f'{name} is {value}: give {kind} from {low} to {high}')
     return [int(value) if whole else float(value) for value in values]
 
+# %% ../nbs/11_batch_size.ipynb #ae2bdaa9
+def _settings(bs: Any, lr: Any, hidden: Any, x: str, seed: int, n_train: int) -> str:
+    "The settings as they stand in the page's address."
+    n = len(bs) if isinstance(bs, Sequence) else 1
+    if not 1 <= n <= 4: raise ValueError(f'bs has {n} values: give one to four')
+    if x not in ('rows', 'steps', 'seconds'):
+        raise ValueError(f"x is {x!r}: it must be 'rows', 'steps' or 'seconds'")
+    sizes = _for_each('bs', bs, n, 1, n_train, whole=True)
+    rates = _for_each('lr', lr, n, 0.0001, 100, whole=False)
+    units = _for_each('hidden', hidden, n, 1, 200, whole=True)
+    [seed] = _for_each('seed', seed, 1, 0, 999_999, whole=True)
+    lists = [','.join(map(str, values)) for values in (sizes, rates, units)]
+    return 'bs={}&lr={}&h={}'.format(*lists) + f'&x={x}&seed={seed}'
+
+_PAGE = """<!doctype html>
+<html lang="en-GB">
+<meta charset="utf-8">
+<title>Train it in your browser</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>:root { color-scheme: light dark; font-family: system-ui, sans-serif }
+body { max-width: 46em; margin: 2em auto; padding: 0 1em }</style>
+<main>
+<h1>What does the batch size do?</h1>
+"""
+
 # %% ../nbs/11_batch_size.ipynb #af822252
 class Playground:
     """Up to four networks 784-H-10 that train side by side in the reader's browser, in a
@@ -94,16 +119,7 @@ class Playground:
         if valid is None: valid = Split(*(part[:1000] for part in load_mnist().valid))
         train, valid = _check_digits('train', train), _check_digits('valid', valid)
         self.n_train = len(train.x)
-        n = len(bs) if isinstance(bs, Sequence) else 1
-        if not 1 <= n <= 4: raise ValueError(f'bs has {n} values: give one to four')
-        if x not in ('rows', 'steps', 'seconds'):
-            raise ValueError(f"x is {x!r}: it must be 'rows', 'steps' or 'seconds'")
-        sizes = _for_each('bs', bs, n, 1, self.n_train, whole=True)
-        rates = _for_each('lr', lr, n, 0.0001, 100, whole=False)
-        units = _for_each('hidden', hidden, n, 1, 200, whole=True)
-        [seed] = _for_each('seed', seed, 1, 0, 999_999, whole=True)
-        lists = [','.join(map(str, values)) for values in (sizes, rates, units)]
-        self.settings = 'bs={}&lr={}&h={}'.format(*lists) + f'&x={x}&seed={seed}'
+        self.settings = _settings(bs, lr, hidden, x, seed, self.n_train)
         self.labels = ''.join(map(str, [*train.y.tolist(), *valid.y.tolist()]))
         self.png = _png(_levels(torch.cat([train.x, valid.x])))
 
@@ -134,12 +150,5 @@ class Playground:
         """Write a page that opens from the disk in any browser.
 
         Raises `OSError` if it cannot be written."""
-        page = ('<!doctype html>\n<html lang="en-GB">\n'
-                '<meta charset="utf-8">\n<title>Train it in your browser</title>\n'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-                '<style>:root { color-scheme: light dark; '
-                'font-family: system-ui, sans-serif }\n'
-                'body { max-width: 46em; margin: 2em auto; padding: 0 1em }</style>\n'
-                '<main>\n<h1>What does the batch size do?</h1>\n'
-                f'{self._repr_html_()}\n</main>\n</html>\n')
+        page = f'{_PAGE}{self._repr_html_()}\n</main>\n</html>\n'
         Path(path).write_text(page, encoding='utf-8')
