@@ -24,11 +24,12 @@ from .data import Split, load_mnist
 
 # %% ../nbs/11_batch_size.ipynb #41dca6c4
 def _levels(x: Tensor) -> np.ndarray:
-    "Pixels from 0 to 1, `[N, 784]`, as levels from 0 to 15: uint8. Level `k` stands for 17 k/256."
+    "Pixels from 0 to 1, `[N, 784]`, as uint8 levels `k` from 0 to 15, for 17 k/256 each."
     return (x * 256 / 17).round().clamp(0, 15).to(torch.uint8).numpy()
 
 def _png_chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+    checksum = struct.pack('>I', zlib.crc32(name + data))
+    return struct.pack('>I', len(data)) + name + data + checksum
 
 def _png(levels: np.ndarray) -> bytes:
     "A PNG file with a line for each digit, and four bits for a pixel."
@@ -42,20 +43,22 @@ def _png(levels: np.ndarray) -> bytes:
 _EXAMPLES = [
     ('small-or-large', 'Small or large?', 'bs=10,500&lr=0.1&h=50&x=rows'),
     ('too-small', 'Too small', 'bs=1,10&lr=0.1&h=50&x=rows'),
-    ('as-large-as-it-pays', 'As large as it pays', 'bs=1,10,50,250&lr=0.02,0.1,0.5,0.5&h=50&x=steps'),
+    ('as-large-as-it-pays', 'As large as it pays',
+     'bs=1,10,50,250&lr=0.02,0.1,0.5,0.5&h=50&x=steps'),
     ('too-large-a-rate', 'Too large a rate', 'bs=10&lr=0.1,0.5,1&h=50&x=rows'),
-    ('rate-in-proportion', 'Rate in proportion', 'bs=10,50,250,1000&lr=0.02,0.1,0.5,2&h=50&x=rows'),
+    ('rate-in-proportion', 'Rate in proportion',
+     'bs=10,50,250,1000&lr=0.02,0.1,0.5,2&h=50&x=rows'),
 ]
 _ALT = ('Two networks after a run: controls for batch size, learning rate and hidden units, '
         'curves of training loss and validation accuracy, first-layer weights as pictures, and '
-        'the digits that are still wrong. Where scripts run, they train in place of this picture.')
+        'the digits that are still wrong. Where scripts run, they train instead of this picture.')
 
 def _check_digits(name: str, split: Any) -> Split:
     x, y = split
     if x.ndim != 2 or x.shape[1] != 784 or not len(x):
-        raise ValueError(f'{name}.x has shape {list(x.shape)}: it must be [N, 784], N at least 1')
-    if x.min() < 0 or x.max() > 1:
-        raise ValueError(f'{name}.x goes from {x.min():g} to {x.max():g}: it must lie in 0 to 1')
+        raise ValueError(f'{name}.x has shape {list(x.shape)}: it must be [N, 784], N above 0')
+    if not (x.min() >= 0 and x.max() <= 1): # NaN is neither
+        raise ValueError(f'{name}.x goes from {x.min():g} to {x.max():g}: it must lie in [0, 1]')
     if y.shape != x.shape[:1]:
         raise ValueError(f'{name}.y has shape {list(y.shape)}: it must be [{len(x)}]')
     if y.is_floating_point() or y.min() < 0 or y.max() > 9:
@@ -73,7 +76,7 @@ def _for_each(name: str, given: Any, n: int, low: float, high: float, whole: boo
             raise ValueError(f'{name} is {value}: give {kind} from {low} to {high}')
     return [int(value) if whole else float(value) for value in values]
 
-# %% ../nbs/11_batch_size.ipynb #ae2bdaa9
+# %% ../nbs/11_batch_size.ipynb #9d959203
 def _settings(bs: Any, lr: Any, hidden: Any, x: str, seed: int, n_train: int) -> str:
     "The settings as they stand in the page's address."
     n = len(bs) if isinstance(bs, Sequence) else 1
@@ -107,8 +110,8 @@ class Playground:
 
     def __init__(
         self,
-        train: Split | None = None, # digits to train on; `None` is the first 4,000 of MNIST's
-        valid: Split | None = None, # digits to validate on; `None` is the first 1,000 of MNIST's
+        train: Split | None = None, # digits to train on; `None` is MNIST's first 4,000
+        valid: Split | None = None, # digits to validate on; `None` is MNIST's first 1,000
         bs: int | Sequence[int] = (10, 500), # batch size of each network, at most four
         lr: float | Sequence[float] = 0.1, # learning rate, of all or of each
         hidden: int | Sequence[int] = 50, # hidden units, of all or of each
