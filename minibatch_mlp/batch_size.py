@@ -51,14 +51,14 @@ _EXAMPLES = [
 ]
 _ALT = ('Two networks after a run: controls for batch size, learning rate and hidden units, '
         'curves of training loss and validation accuracy, first-layer weights as pictures, and '
-        'the digits that are still wrong. Where scripts run, they train instead of this picture.')
+        'the digits that are still wrong. Where scripts run, they train here.')
 
 def _check_digits(name: str, split: Any) -> Split:
     x, y = split
     if x.ndim != 2 or x.shape[1] != 784 or not len(x):
         raise ValueError(f'{name}.x has shape {list(x.shape)}: it must be [N, 784], N above 0')
     if not (x.min() >= 0 and x.max() <= 1): # NaN is neither
-        raise ValueError(f'{name}.x goes from {x.min():g} to {x.max():g}: it must lie in [0, 1]')
+        raise ValueError(f'{name}.x goes from {x.min():g} to {x.max():g} and not from 0 to 1')
     if y.shape != x.shape[:1]:
         raise ValueError(f'{name}.y has shape {list(y.shape)}: it must be [{len(x)}]')
     if y.is_floating_point() or y.min() < 0 or y.max() > 9:
@@ -76,7 +76,7 @@ def _for_each(name: str, given: Any, n: int, low: float, high: float, whole: boo
             raise ValueError(f'{name} is {value}: give {kind} from {low} to {high}')
     return [int(value) if whole else float(value) for value in values]
 
-# %% ../nbs/11_batch_size.ipynb #9d959203
+# %% ../nbs/11_batch_size.ipynb #22f2ff9e
 def _settings(bs: Any, lr: Any, hidden: Any, x: str, seed: int, n_train: int) -> str:
     "The settings as they stand in the page's address."
     n = len(bs) if isinstance(bs, Sequence) else 1

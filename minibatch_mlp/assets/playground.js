@@ -674,8 +674,8 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
     const joined = (a, b) => ({ ...b, low: Math.min(a.low, b.low), high: Math.max(a.high, b.high), size: a.size + b.size });
     if (last?.size < network.binned) bins[bins.length - 1] = joined(last, bin);
     else bins.push(bin);
-    if (bins.length < 600 || bins.at(-1).size < network.binned) return;
-    network.bins = Array.from({ length: 300 }, (_, i) => joined(bins[2 * i], bins[2 * i + 1]));
+    if (bins.length < 300 || bins.at(-1).size < network.binned) return;
+    network.bins = Array.from({ length: 150 }, (_, i) => joined(bins[2 * i], bins[2 * i + 1]));
     network.binned *= 2;
   }
 
@@ -721,7 +721,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       levels: levels.filter(level => level > low && level < high),
       lines: [
         ...networks.map(({ colour, bins }) =>
-          ({ colour, alpha: 0.25, points: bins.flatMap(bin => [[bin[x], bin.low], [bin[x], bin.high]]) })),
+          ({ colour, alpha: 0.18, points: bins.flatMap(bin => [[bin[x], bin.low], [bin[x], bin.high]]) })),
         ...networks.map(({ colour, bins, finite }) => ({ colour, finite, points: bins.map(bin => [bin[x], bin.mean]) })),
       ] });
     const best = Math.max(...networks.flatMap(({ checks }) => checks.map(check => check.accuracy)), 0);
