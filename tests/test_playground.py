@@ -346,7 +346,15 @@ def test_the_state_in_words(page):
     assert re.fullmatch(rf"After [\d,]+( to [\d,]+)? rows, {results}\.", words)
     for canvas in ("loss", "accuracy"):
         assert words in page.locator(f"{E} >> .{canvas}").get_attribute("aria-label")
-    assert re.search(r"\d not \d", page.locator(f"{E} >> .wrong").get_attribute("aria-label"))
+    page.wait_for_timeout(300)  # the last report
+    spoken(page)
+    wrong = page.locator(E).evaluate(
+        """({ networks, inside, labels, count }) => [...inside.answers.keys()]
+            .filter(n => inside.answers[n] !== labels[count + n])
+            .map(n => `${labels[count + n]} not ${inside.answers[n]}`)"""
+    )
+    assert page.locator(f"{E} >> .count").text_content() == f"Still wrong: {len(wrong)} of 1,000"
+    assert ", ".join(wrong[:24]) in page.locator(f"{E} >> .wrong").get_attribute("aria-label")
     assert re.match(r"Gradient noise scale: [\d,.]+\. By the rule", page.locator(f"{E} >> .scale").text_content())
 
 

@@ -217,15 +217,17 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
         network.news = { losses: [], rows: [], checks: [] };
         return { key, news, steps, rows, seconds, accuracy, finite };
       });
+      postMessage({ progress, ended });
       const network = networks.get(looked);
       const now = performance.now(), due = !running || noise.key !== looked || now > noise.until;
       if (network?.finite && due) {
         noise = { key: looked, scale: network.noiseScale() };
         noise.until = performance.now() + 2000 + 20 * (performance.now() - now); // a small part of the time
       }
-      const inside = network && { key: looked, answers: network.answers, scale: noise.key === looked ? noise.scale : NaN,
-        weights: network.firstWeight(Math.min(network.H, 12)) };
-      postMessage({ progress, inside, ended });
+      if (!network) return;
+      const { answers, nextCheck, H } = network, scale = noise.key === looked ? noise.scale : NaN;
+      const inside = { key: looked, answers, nextCheck, scale, weights: network.firstWeight(Math.min(H, 12)) };
+      postMessage({ progress: [], inside });
     };
     // The first rows come slowly, to be watched: t seconds after the start there may be 1,000 t + 500 t^2 for each network.
     const allowed = () => { const t = (performance.now() - began) / 1000; return 1000 * t + 500 * t * t; };
@@ -809,7 +811,7 @@ customElements.get("batch-playground") || customElements.define("batch-playgroun
       const weights = inside.weights.subarray(784 * unit, 784 * (unit + 1));
       picture(canvas, weights, limit, [46, 125, 190], [205, 72, 50]);
     });
-    const shows = [network.key, network.checks.length, ink].join();
+    const shows = [network.key, inside.nextCheck, ink].join(); // the answers are new after a check
     if (this.shows !== shows) this.paintMistakes(inside.answers, ink);
     this.shows = shows;
     const { scale } = inside, small = 2 * network.bs <= count ? network.bs : Math.ceil(network.bs / 2);
