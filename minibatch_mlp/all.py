@@ -1,6 +1,7 @@
 """All public names, for `from minibatch_mlp.all import *` in a notebook."""
 
 from minibatch_mlp.backprop import Node, by_hand
+from minibatch_mlp.batch_size import NoiseScale, Playground, bs_find, gradient_noise
 from minibatch_mlp.callbacks import (
     Accumulate, ClipGradients, EarlyStopping, LearningRateMonitor, LRFinder, PlotHistory, ShiftImages, TensorBoard, ToDevice,
     TrainMetrics, lr_find, plot_history, save_history, shift_images, summary,
