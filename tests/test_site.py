@@ -115,7 +115,7 @@ def open_page(browser, address):
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
         page.on("response", lambda r: troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.on("request", lambda r: None if r.url.startswith((address, "data:")) else troubles.append(f"outside: {r.url}"))
+        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else troubles.append(f"outside: {r.url}"))
         page.goto(urljoin(address, name), wait_until="networkidle")
         return page, troubles
 
@@ -419,6 +419,7 @@ def test_pages_in_the_browser(open_page, name):
     page.set_viewport_size({"width": 1280, "height": 900})
     problems += axe_findings(page)
     page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(200)  # what scripts draw follows
     problems += [f"in dark: {finding}" for finding in axe_findings(page, runOnly=["color-contrast"])]
     assert not problems + troubles, "\n".join(problems + troubles)
 
