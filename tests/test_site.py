@@ -115,7 +115,8 @@ def open_page(browser, address):
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
         page.on("response", lambda r: troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else troubles.append(f"outside: {r.url}"))
+        inside = address, "data:", "blob:"
+        page.on("request", lambda r: None if r.url.startswith(inside) else troubles.append(f"outside: {r.url}"))
         page.goto(urljoin(address, name), wait_until="networkidle")
         return page, troubles
 
