@@ -11,18 +11,18 @@ import os
 import platform
 import sys
 import time
+from functools import partial
 from statistics import median
 
 import numba
 import torch
-from torch import nn
+from compare import idiom_steps, our_mlp, torch_mlp
 from torch.utils.data import DataLoader, TensorDataset
 
 from minibatch_mlp.backprop import by_hand
 from minibatch_mlp.batch_size import best_runs, read_study, steps_to
 from minibatch_mlp.data import load_mnist
 from minibatch_mlp.loss import cross_entropy
-from minibatch_mlp.module import MLP
 from minibatch_mlp.optim import AdamW
 from minibatch_mlp.speed import compiled_epoch, pack
 from minibatch_mlp.training import accuracy
@@ -48,7 +48,7 @@ def sgd(model, bs, lr, warmup=0):
     return train
 
 
-def adamw(model, bs, lr, warmup=0):
+def adamw(model, bs, lr):
     optimizer = AdamW(model.parameters(), lr=lr, weight_decay=0)
 
     def train(rows):
@@ -63,32 +63,18 @@ def adamw(model, bs, lr, warmup=0):
     return train
 
 
-def our_mlp():
-    return MLP(784, 50, 10)
-
-
-def torch_mlp():
-    return nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
-
-
-def idiom(model, bs, lr, warmup=0):
-    "As PyTorch's documentation writes it."
+def idiom(model, bs, lr):
     dataset, optimizer = TensorDataset(*mnist.train), torch.optim.SGD(model.parameters(), lr=lr)
 
     def train(rows):
-        for xb, yb in DataLoader(dataset, batch_size=bs, sampler=rows.tolist()):
-            loss = nn.functional.cross_entropy(model(xb), yb)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        idiom_steps(model, optimizer, DataLoader(dataset, batch_size=bs, sampler=rows.tolist()))
 
     return train
 
 
-def seconds_and_steps(method, bs, lr, seed, most, warmup=0, make=our_mlp):
-    torch.manual_seed(seed)
-    model = make()
-    return steps_to(GOAL, model, method(model, bs, lr, warmup), bs, mnist.valid, len(mnist.train.x), most)
+def steps_and_seconds(method, bs, lr, seed, most, make=our_mlp):
+    model = make(seed)
+    return steps_to(GOAL, model, method(model, bs, lr), bs, mnist.valid, len(mnist.train.x), most)
 
 
 class Study:
@@ -114,7 +100,7 @@ class Study:
         "The mean over the seeds; infinite if one of them does not get there."
         counts = []
         for seed in SEEDS:
-            steps, seconds = seconds_and_steps(method, bs, lr, seed, most)
+            steps, seconds = steps_and_seconds(method, bs, lr, seed, most)
             self.note(part, method.__name__, bs, lr=lr, seed=seed, steps=steps, seconds=seconds)
             counts.append(steps)
             if steps == math.inf:
@@ -154,7 +140,7 @@ def with_warmup(study):
         for warmup in (0, 200):
             for lr in (0.25, 0.5, 1.0, 2.0):
                 for seed in SEEDS:
-                    steps, seconds = seconds_and_steps(sgd, bs, lr, seed, 4000, warmup)
+                    steps, seconds = steps_and_seconds(partial(sgd, warmup=warmup), bs, lr, seed, 4000)
                     study.note("warmup", "sgd", bs, lr=lr, warmup=warmup, seed=seed, steps=steps, seconds=seconds)
 
 
@@ -166,8 +152,7 @@ def generalisation(study):
         epochs_of_steps = 4000 * bs / len(mnist.train.x)
         for name, epochs, lr in (("epochs", 20, 0.0625), ("tuned", 20, tuned), ("steps", epochs_of_steps, tuned)):
             for seed in range(5):
-                torch.manual_seed(seed)
-                model = MLP(784, 50, 10)
+                model = our_mlp(seed)
                 train, rows = sgd(model, bs, lr), int(epochs * len(mnist.train.x))
                 while rows > 0:
                     order = torch.randperm(len(mnist.train.x))[:rows]
@@ -209,7 +194,7 @@ def headline(study):
         for bs in (20, 50, 100, 200):
             lr, runs = law[bs][0], []
             for seed in SEEDS:
-                steps, seconds = seconds_and_steps(method, bs, lr, seed, 20000, make=make)
+                steps, seconds = steps_and_seconds(method, bs, lr, seed, 20000, make)
                 study.note("headline", name, bs, lr=lr, threads=1, seed=seed, steps=steps, seconds=seconds)
                 runs.append(seconds)
             best[name] = min(best.get(name, math.inf), median(runs))

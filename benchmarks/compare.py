@@ -41,26 +41,29 @@ from minibatch_mlp.training import by_autograd, train_epoch
 BS, LR = 50, 0.5
 
 
-def torch_mlp():
-    torch.manual_seed(1)
+def torch_mlp(seed=1):
+    torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
 
 
-def our_mlp():
-    torch.manual_seed(1)
+def our_mlp(seed=1):
+    torch.manual_seed(seed)
     return MLP(784, 50, 10)
 
 
-def idiom_epoch(split):
-    "One epoch as PyTorch's documentation writes it."
-    model = torch_mlp()
-    loader = DataLoader(TensorDataset(*split), batch_size=BS, shuffle=True)
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+def idiom_steps(model, optimizer, loader):
+    "As PyTorch's documentation writes it."
     for xb, yb in loader:
         loss = F.cross_entropy(model(xb), yb)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+
+
+def idiom_epoch(split):
+    model = torch_mlp()
+    loader = DataLoader(TensorDataset(*split), batch_size=BS, shuffle=True)
+    idiom_steps(model, torch.optim.SGD(model.parameters(), lr=LR), loader)
 
 
 def our_epoch(split, model, loss_func, order=None, gradients=by_autograd):

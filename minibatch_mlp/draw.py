@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import NamedTuple
 
 import numpy as np
@@ -449,11 +450,7 @@ class DrawDigit:
         """Write a page that opens from the disk in any browser.
 
         Raises `OSError` if it cannot be written."""
-        page = ('<!doctype html>\n<html lang="en-GB">\n'
-                '<meta charset="utf-8">\n<title>Draw a digit</title>\n'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-                '<style>:root { color-scheme: light dark; '
-                'font-family: system-ui, sans-serif }\n'
-                'body { max-width: 40em; margin: 2em auto; padding: 0 1em }</style>\n'
-                f'<main>\n<h1>Draw a digit</h1>\n{self._repr_html_()}\n</main>\n</html>\n')
+        template = (files('minibatch_mlp') / 'assets' / 'page.html').read_text(encoding='utf-8')
+        page = Template(template).substitute(title='Draw a digit', heading='Draw a digit',
+                                             width='40em', content=self._repr_html_())
         Path(path).write_text(page, encoding='utf-8')

@@ -7,6 +7,7 @@ Tests and the processes they start compute in one thread, so that two workers on
 import os
 import shutil
 from html.parser import HTMLParser
+from urllib.parse import urldefrag
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
@@ -59,6 +60,23 @@ def browser():
         launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield launched
         launched.close()
+
+
+def open_from_disk(browser, path, fragment="", blobs=False, **settings):
+    "A page that must have no error and ask nobody for anything, but for `blobs` of its own; `page.trouble` has what is amiss."
+    page = browser.new_page(**settings)
+    page.trouble = []
+    page.on("console", lambda message: page.trouble.append(message.text))
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+
+    def note(request):
+        own = urldefrag(request.url).url == path.as_uri() or blobs and request.url.startswith("blob:")
+        if not own:
+            page.trouble.append(request.url)
+
+    page.on("request", note)
+    page.goto(path.as_uri() + fragment)
+    return page
 
 
 def axe_findings(page, context=None, **options) -> list[str]:

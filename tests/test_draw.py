@@ -13,7 +13,7 @@ import numpy as np
 import pictures
 import pytest
 import torch
-from conftest import axe_findings
+from conftest import axe_findings, open_from_disk
 
 from minibatch_mlp.backprop import by_hand
 from minibatch_mlp.cli import _train_parser, mlp_train
@@ -98,14 +98,7 @@ def path(model, tmp_path_factory):
 
 
 def opened(browser, path, **settings):
-    "A page that must have no error and ask nobody for anything."
-    page = browser.new_page(viewport={"width": 800, "height": 800}, **settings)
-    page.trouble = []
-    page.on("console", lambda message: page.trouble.append(message.text))
-    page.on("pageerror", lambda error: page.trouble.append(str(error)))
-    page.on("request", lambda request: page.trouble.append(request.url) if request.url != path.as_uri() else None)
-    page.goto(path.as_uri())
-    return page
+    return open_from_disk(browser, path, viewport={"width": 800, "height": 800}, **settings)
 
 
 @pytest.fixture
