@@ -100,7 +100,7 @@ def best_runs(
 # %% ../nbs/11_batch_size.ipynb #bs000017
 class GradientNoise(NamedTuple):
     "How much the gradients of single rows scatter around their mean (McCandlish et al. 2018)."
-    spread: float # mean squared distance of a row's gradient from the mean, `S`
+    spread: float # mean squared distance of a row's gradient from the mean, `V`
     signal: float # squared length of the mean, `|G|^2`
 
     @property
