@@ -1,4 +1,7 @@
-"""Each line of code as an element that knows its indentation, so that a long line wraps to a place of its own (site.css)."""
+"""Each line of code as an element that knows its indentation, so that a long line wraps to a place of its own (site.css).
+
+A line is not broken behind its indentation, which would leave an empty row, nor in the middle of `->` or `--out`.
+"""
 
 import re
 
@@ -13,13 +16,16 @@ class LineFormatter(HtmlFormatter):
     @staticmethod
     def as_element(part: tuple[int, str]) -> tuple[int, str]:
         is_code, html = part
-        line = html.rstrip("\n")  # the end of the line stays outside: it is what is copied
+        line = html.rstrip("\n")
+        end = html[len(line) :]  # stays outside: it is what is copied
         if not is_code or not line:
             return part
         text = re.sub(r"<[^>]*>", "", line)
         indent = len(text) - len(text.lstrip(" "))
         style = f' style="--indent: {indent}"' if indent else ""
-        return 1, f'<span class="line"{style}>{line}</span>{html[len(line) :]}'
+        line = re.sub(r"^((?:<[^>]*>)*)( +)", r'\1<span class="joined">\2</span>', line)
+        line = re.sub(r"-(?=\S)", '<span class="joined">-</span>', line)
+        return 1, f'<span class="line"{style}>{line}</span>{end}'
 
 
 def setup(app):

@@ -382,19 +382,29 @@ def test_chapters_have_the_numbers_of_their_notebooks(site, notebook):
     assert {kind for kind, _ in links} == ({"next"} if number == "index" else {"next", "prev"})
 
 
-# What is wrong with the layout: a page that scrolls sideways, code that does, a line of up to 96 letters in two rows.
+# What is wrong with the layout: a page that scrolls sideways, code that does, an empty row behind an indentation, a full stop
+# that begins a row, a line of up to 96 letters in two rows.
 layout = """width => {
     const problems = [];
     if (document.documentElement.scrollWidth > width) problems.push("the page scrolls sideways");
     for (const e of document.querySelectorAll("article *")) {
         const scrolls = e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
-        const may = e.matches(".cell_output pre, .cell_output .highlight, .math, mjx-container");
+        const may = e.matches(".output pre, .output .highlight, .math, mjx-container");
         if (scrolls && !may) problems.push(`scrolls: ${e.tagName}.${e.className} ${e.textContent.slice(0, 80)}`);
     }
+    for (const line of document.querySelectorAll("article .line[style]")) {
+        const indentation = line.querySelector(".joined"), rest = document.createRange();
+        rest.setStartAfter(indentation);
+        rest.setEndAfter(line.lastChild);
+        const isBelow = rest.getClientRects()[0]?.top > indentation.getBoundingClientRect().bottom;
+        if (isBelow) problems.push(`empty row: ${line.textContent}`);
+    }
+    for (const formula of document.querySelectorAll("article span.math"))
+        if (/^[.,;:!?)]/.test(formula.nextSibling?.textContent)) problems.push(`may break: ${formula.textContent}`);
     if (width < 1280) return problems;
     for (const line of document.querySelectorAll("article .line")) {
         const rows = line.getBoundingClientRect().height / parseFloat(getComputedStyle(line).lineHeight);
-        if (rows > 1.5 && !line.closest(".cell_output") && line.textContent.trimEnd().length <= 96)
+        if (rows > 1.5 && !line.closest(".output") && line.textContent.trimEnd().length <= 96)
             problems.push(`wraps: ${line.textContent}`);
     }
     return problems;

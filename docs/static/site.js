@@ -7,17 +7,32 @@ function letFocus() {
   }
 }
 
-// A table that is wider than the page, as on a phone, becomes a list (site.css): then no column is out of sight.
+// A table that is wider than the page becomes a list (site.css), as does one of three columns on a phone: then no column is
+// out of sight, and none has a word a row.
 function stackTables() {
+  const onPhone = matchMedia("(max-width: 46em)").matches;
   for (const table of document.querySelectorAll(".table-wrapper > table")) {
     table.classList.remove("stacked");
-    table.classList.toggle("stacked", table.offsetWidth > table.parentElement.clientWidth);
+    const isWide = table.offsetWidth > table.parentElement.clientWidth;
+    table.classList.toggle("stacked", isWide || onPhone && table.matches(":has(th:nth-child(3))"));
   }
 }
 for (const table of document.querySelectorAll(".table-wrapper > table")) {
   const columns = [...table.querySelectorAll("thead th")].map(th => th.textContent);
   for (const cell of table.querySelectorAll("tbody td")) cell.dataset.column = columns[cell.cellIndex];
 }
+
+// No row begins with the full stop of a formula, and none ends within a short piece of code such as `--out`.
+for (const formula of document.querySelectorAll("article span.math")) {
+  const next = formula.nextSibling;
+  const punctuation = next?.nodeType === Node.TEXT_NODE ? next.data.match(/^[.,;:!?)’]+/)?.[0] : "";
+  if (!punctuation) continue;
+  next.data = next.data.slice(punctuation.length);
+  formula.append(punctuation);
+  formula.classList.add("unbroken");
+}
+for (const word of document.querySelectorAll("article code > .pre"))
+  word.classList.toggle("unbroken", word.textContent.length <= 20);
 
 // What was printed in columns keeps them, and scrolls where it is too wide; sentences wrap.
 for (const printed of document.querySelectorAll(".cell_output pre"))
