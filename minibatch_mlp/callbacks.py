@@ -285,7 +285,7 @@ def plot_history(
     for name in dict.fromkeys(name for row in history for name in row if name != 'epoch'):
         panels.setdefault(name.removeprefix('train_').removeprefix('valid_'), []).append(name)
     if axes is None:
-        size = 3.6 * len(panels), 3
+        size = max(3.6, 2.6 * len(panels)), 2.6
         axes = plt.subplots(1, len(panels), figsize=size, squeeze=False,
                             layout='constrained')[1][0]
     epochs = [row['epoch'] for row in history]

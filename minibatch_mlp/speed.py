@@ -40,7 +40,9 @@ def _scores_into(room: _Room, layers: list) -> None:
         torch.addmm(b, room.outputs[i], W.T, out=room.outputs[i + 1])
 
 def _loss_and_gradient_into(room: _Room, labels: Tensor) -> Tensor:
-    "The mean loss. The scores become log-probabilities up to a constant, their gradient `N` times too large."
+    """The mean loss.
+
+    The scores become log-probabilities up to a constant, their gradient `N` times too large."""
     scores, probs = room.outputs[-1], room.gradients[-1]
     torch.amax(scores, dim=1, keepdim=True, out=room.largest)
     scores.sub_(room.largest)
@@ -63,7 +65,9 @@ def _update_from(room: _Room, layers: list, lr: float) -> None:
 
 # %% ../nbs/10_speed.ipynb #sp000024
 def _check_epoch(model: MLP, n_rows: int, width: int, y: Tensor, bs: int, lr: float) -> list:
-    "Weight and bias of each layer of `model`. Raises `TypeError` or `ValueError` for what has no fast epoch."
+    """Weight and bias of each layer of `model`.
+
+    Raises `TypeError` or `ValueError` for what has no fast epoch."""
     if type(model) is not MLP:
         raise TypeError(f'model is of type {type(model).__name__}: an MLP is needed')
     if model.sizes[0] != width:
