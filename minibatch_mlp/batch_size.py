@@ -251,7 +251,7 @@ class NoiseEstimate:
         high = min(self.high, sizes[-1].item()) # some have no upper end
         ax.axvspan(self.low, high, color='0.85', label='noise scale')
         ax.set(xlabel='batch size', ylabel='times the fewest')
-        ax.legend()
+        ax.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3)
         return ax
 
 def _rounded(value: float) -> str:
