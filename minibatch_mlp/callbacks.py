@@ -24,8 +24,8 @@ from torch.nn.functional import pad
 from torch.utils._pytree import tree_map
 
 from minibatch_mlp.learner import (
-    Callback, DataLoaders, Learner, Mean, MeanMetric, SkipStep, Snapshot, StopFit, looking,
-    named_metrics, optimized_parameters,
+    Callback, DataLoaders, Learner, Mean, MeanMetric, SkipStep, Snapshot, StopFit, count_rows,
+    looking, named_metrics, optimized_parameters,
 )
 from .optim import clip_grad_norm_
 from .training import _check_whole
@@ -128,7 +128,7 @@ class Accumulate(Callback):
     """Steps once for several batches, as if they were one.
 
     The last ones of an epoch make a step even if they are fewer."""
-    order = -21 # before `KeepFinite`, which looks at the weights after the last step
+    order = -22 # before `KeepFinite`, which looks at the weights after the last step
     kept = 'waiting', 'gathered'
 
     def __init__(self, batches: int): # how many make a step
@@ -232,7 +232,7 @@ class ToDevice(Callback):
 class TrainMetrics(Callback):
     """Adds to the history the means of metrics over the rows of the epoch, as they were when
     these were trained on."""
-    order = -5
+    order, needs_preds = -5, True
 
     def __init__(self, metrics: Sequence | Mapping): # functions whose mean over rows is meant
         named = named_metrics(metrics)
@@ -249,7 +249,7 @@ class TrainMetrics(Callback):
         with torch.no_grad():
             for name, metric in self.metrics.items():
                 value = float(metric(learn.preds, learn.yb))
-                self.means[name].add(value, learn.rows)
+                self.means[name].add(value, count_rows(learn.yb))
 
     def after_epoch(self, learn: Learner) -> None:
         learn.history[-1].update({name: mean.value for name, mean in self.means.items()})
@@ -303,7 +303,7 @@ def plot_history(
 # %% ../nbs/08_callbacks.ipynb #8a000053
 class PlotHistory(Callback):
     "In a notebook: a picture of the history that grows with every epoch."
-    order, looks_on, in_trials = 51, True, False
+    order, looks_on, in_trials, writes = 51, True, False, True
 
     def before_fit(self, learn: Learner) -> None: self.handle = None
 
@@ -369,7 +369,7 @@ class LRFinder(Callback):
     """Raises the learning rate with every batch until the loss blows up, and keeps both.
 
     This is what `lr_find` returns."""
-    order = -25
+    order = -15 # the loss is that of all processes by now
 
     def __init__(self, low: float, high: float, steps: int): # rates and batches of lr_find
         if not 0 < low < high < math.inf:
@@ -450,7 +450,7 @@ class TensorBoard(Callback):
     """Writes the loss of every step and the history for TensorBoard.
 
     It needs `pip install minibatch_mlp[tensorboard]`."""
-    looks_on, in_trials = True, False
+    looks_on, in_trials, writes = True, False, True
 
     def __init__(self, folder: str | Path): # where its files go
         self.folder = Path(folder).expanduser()

@@ -15,6 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from glob import escape
 from inspect import signature
 from numbers import Real
 from pathlib import Path
@@ -111,6 +112,7 @@ def write_whole(
 ) -> None:
     "Let `write` make a file beside `path`, and put it in its place when it is complete."
     path = Path(path).expanduser()
+    _remove_leftovers(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         write(temporary)
@@ -120,6 +122,18 @@ def write_whole(
     finally: temporary.unlink(missing_ok=True)
 
 def _previous(path: str | Path) -> Path: return Path(f'{path}.previous')
+
+def _remove_leftovers(path: Path) -> None: # of processes that were killed while they wrote
+    for leftover in path.parent.glob(f'.{escape(path.name)}.*'):
+        number = leftover.suffix.removeprefix('.')
+        if number.isdecimal() and not _is_running(int(number)): leftover.unlink(missing_ok=True)
+
+def _is_running(process: int) -> bool:
+    if os.name != 'posix': return True # nobody can be asked without doing something to it
+    try: os.kill(process, 0)
+    except ProcessLookupError: return False
+    except PermissionError: pass # it is somebody else's
+    return True
 
 # %% ../nbs/09_checkpoint.ipynb #9a000031
 def save(
@@ -273,7 +287,7 @@ class Checkpoint(Monitor):
     The save before is kept as well. With `monitor`, it saves only epochs that are better than
     all before. Raises `FileExistsError` when a fit begins and `path` holds another one that
     did not come to its end."""
-    order, looks_on, in_trials = 90, True, False
+    order, looks_on, in_trials, writes = 90, True, False, True
 
     def __init__(
         self,

@@ -80,6 +80,9 @@ class Callback:
     looks_on = False # true if a run that goes well has the same weights without it
     in_trials = True # whether a short run on the side, such as `lr_find`, has it too
     columns = () # what it adds to a row of the history, in `after_epoch`
+    writes = False # true if it prints or saves, which one of several processes does for all
+    quiet = False # true where those that write are left out
+    needs_preds = False # true if it looks at predictions while the model trains
     kept = () # names of the attributes that a checkpoint must keep
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -125,7 +128,9 @@ class Loop:
 
     def _who_is_told(self, part: str) -> list[tuple]:
         names = [f'{when}_{part}' for when in ('before', 'after', 'cleanup')]
-        methods = [[getattr(cb, name, None) for name in names] for cb in self.cbs]
+        quiet = any(cb.quiet for cb in self.cbs)
+        cbs = [cb for cb in self.cbs if not (quiet and cb.writes)]
+        methods = [[getattr(cb, name, None) for name in names] for cb in cbs]
         return [of_cb for of_cb in methods if any(of_cb)]
 
     def part(self, name: str, body: Callable[[], Any]) -> None:
@@ -730,7 +735,7 @@ def _short(value: Any) -> str:
 # %% ../nbs/07_learner.ipynb #f3a860bf
 class Progress(Callback):
     "A bar while an epoch lasts, where somebody can see it, and a line of the history after it."
-    order, looks_on, in_trials = 50, True, False
+    order, looks_on, in_trials, writes = 50, True, False, True
 
     def before_fit(self, learn: Learner) -> None:
         self.names = None # of the columns, as last printed

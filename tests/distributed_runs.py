@@ -1,0 +1,277 @@
+"""Started by torchrun from test_distributed.py: each check trains in all processes together, and in each alone, and compares."""
+
+import os
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.testing import assert_close
+
+from minibatch_mlp.backprop import by_hand
+from minibatch_mlp.callbacks import (
+    Accumulate, ClipGradients, EarlyStopping, LearningRateMonitor, ShiftImages, ToDevice, TrainMetrics, lr_find,
+)
+from minibatch_mlp.checkpoint import Checkpoint, read_checkpoint, resume
+from minibatch_mlp.dataloader import BatchSampler, DataLoader, Dataset, RandomSampler
+from minibatch_mlp.distributed import Distributed, DistributedBatchSampler
+from minibatch_mlp.learner import Callback, DataLoaders, KeepFinite, Learner, Schedule, StopFit
+from minibatch_mlp.module import MLP
+from minibatch_mlp.optim import SGD, AdamW, cosine_lr
+from minibatch_mlp.training import accuracy, by_autograd
+
+ROWS, BS = 203, 20  # ten batches and one of 3 rows
+generator = torch.Generator().manual_seed(0)
+x = torch.rand(ROWS, 16, generator=generator, dtype=torch.float64)
+y = torch.randint(0, 3, (ROWS,), generator=generator)
+
+
+class MacroF1:
+    def reset(self): self.preds, self.y = [], []
+
+    def update(self, preds, yb):
+        self.preds.append(preds.argmax(1))
+        self.y.append(yb)
+
+    def compute(self):
+        preds, y = torch.cat(self.preds), torch.cat(self.y)
+        scores = [2 * ((preds == c) & (y == c)).sum() / ((preds == c).sum() + (y == c).sum()).clamp(min=1) for c in range(3)]
+        return sum(scores) / 3
+
+
+def ours(): return MLP(16, 12, 3).to(torch.float64)
+def theirs(): return nn.Sequential(nn.Linear(16, 12), nn.Tanh(), nn.Linear(12, 3)).to(torch.float64)
+
+
+def loaders(kind='ours', bs=BS, **kwargs):
+    valid = DataLoader(Dataset(x[:51], y[:51]), 25)  # the last batch has a single row
+    if kind == 'ours': return DataLoaders(DataLoader(Dataset(x, y), bs, shuffle=True, **kwargs), valid)
+    if kind == 'list': return DataLoaders(list(zip(x.split(bs), y.split(bs))), [(x[:51], y[:51])])
+    if kind == 'torch':
+        data = torch.utils.data.TensorDataset(x, y)
+        return DataLoaders(torch.utils.data.DataLoader(data, bs, shuffle=True), torch.utils.data.DataLoader(data, 50))
+    return DataLoaders(DataLoader(Dataset(x, y), bs, shuffle=True))  # without a validation set
+
+
+def learner(*cbs, model=ours, kind='ours', opt_func=partial(SGD, momentum=0.9), gradients=by_autograd, seed=1, **kwargs):
+    torch.manual_seed(seed)
+    return Learner(model(), loaders(kind, **kwargs), opt_func=opt_func, metrics={'accuracy': accuracy, 'f1': MacroF1()},
+                   cbs=cbs, gradients=gradients)
+
+
+def assert_equal(learn, other, eps=1e-12):
+    assert len(learn.history) == len(other.history) > 0
+    for row, expected in zip(learn.history, other.history):
+        assert row.keys() == expected.keys()
+        for name in row: assert abs(row[name] - expected[name]) < eps, (name, row[name], expected[name])
+    for p, expected in zip(learn.model.parameters(), other.model.parameters()): assert_close(p, expected, atol=eps, rtol=0)
+    assert learn.step == other.step
+
+
+def check_equal():
+    "History and weights are those of one process, whatever else is there."
+    cases = {
+        'plain': dict(), 'by hand': dict(gradients=by_hand), 'theirs': dict(model=theirs),
+        'theirs by hand': dict(model=lambda: nn.Sequential(nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 3)).double(), gradients=by_hand),
+        'list': dict(kind='list'), 'no validation': dict(kind='none'), 'adamw': dict(opt_func=AdamW),
+        "torch's optimiser": dict(model=theirs, opt_func=torch.optim.AdamW), 'short batches': dict(bs=dist.get_world_size() + 4),
+        'workers': dict(num_workers=1), 'a generator': dict(generator=torch.Generator()),
+        'accumulate': dict(cbs=[Accumulate(3)]), 'accumulate, clip': dict(cbs=[Accumulate(2), ClipGradients(0.01)], gradients=by_hand),
+        'clip': dict(cbs=[ClipGradients(0.01)]), 'shift': dict(cbs=[ShiftImages(1)]), 'schedule': dict(cbs=[Schedule(cosine_lr)]),
+        'columns': dict(cbs=[TrainMetrics([accuracy]), LearningRateMonitor(), ToDevice('cpu'), KeepFinite(3)]),
+        'early stopping': dict(cbs=[EarlyStopping('valid_f1', 1, better='max')]),
+    }
+    for name, case in cases.items():
+        cbs, rate = case.pop('cbs', []), 0.01 if 'adamw' in str(case).lower() else 0.3
+        if 'generator' in case: case = {'generator': torch.Generator().manual_seed(5)}
+        alone = learner(*cbs, **case)
+        alone.fit(3, rate)
+        if 'generator' in case: case = {'generator': torch.Generator().manual_seed(5)}
+        together = learner(Distributed(), *cbs, **case)
+        dls = together.dls
+        together.fit(3, rate)
+        assert together.dls.train is dls.train, name
+        try: assert_equal(together, alone)
+        except AssertionError as error: raise AssertionError(f'{name}: {error}') from None
+        assert_equal_everywhere(together)
+        measured, expected = together.validate(), alone.validate()
+        for key in expected: assert abs(measured[key] - expected[key]) < 1e-12, (name, key)
+        assert_close(together.predict(x[:7]), alone.predict(x[:7]))
+    print_once(f'{len(cases)} kinds of runs equal')
+
+
+def assert_equal_everywhere(learn):
+    for p in learn.model.parameters():
+        first = p.detach().clone()
+        dist.broadcast(first, src=0)
+        assert torch.equal(first, p)
+
+
+def check_seeds():
+    "The first process's weights and random numbers are taken, whatever seed the others have."
+    rank = dist.get_rank()
+    alone = learner(ShiftImages(1))
+    alone.fit(2, 0.3)
+    together = learner(Distributed(), ShiftImages(1), seed=1 + rank)
+    together.fit(2, 0.3)
+    assert_equal(together, alone)
+    print_once('other seeds')
+
+
+def check_fits():
+    "A second fit, callbacks for one fit, and a look on the side."
+    def fitted(*cbs):
+        learn = learner(*cbs)
+        learn.fit(1, 0.3)
+        learn.fit(2, 0.1, cbs=[ClipGradients(0.02)])
+        return learn, lr_find(learn, 1e-3, 10, 30)
+    (alone, expected), (together, found) = fitted(), fitted(Distributed())
+    assert_equal(together, alone)
+    assert len(found.losses) == len(expected.losses)
+    assert_close(found.losses, expected.losses, atol=1e-12, rtol=0)
+    print_once('fits and lr_find')
+
+
+class StopAt(Callback):
+    order = 100
+    def __init__(self, epoch, batch): self.at = epoch, batch
+
+    def after_batch(self, learn):
+        if (learn.epoch, learn.batch) == self.at: raise KeyboardInterrupt
+
+
+def check_resume():
+    "From the middle of an epoch, by as many processes, and by one alone."
+    folder = [tempfile.mkdtemp()]
+    dist.broadcast_object_list(folder, src=0)
+    cbs = [Accumulate(2), TrainMetrics([accuracy]), ShiftImages(1)]
+    for kind in ('ours', 'generator'):
+        path = Path(folder[0]) / f'{kind}.pt'
+        def make(*more):
+            case = {'generator': torch.Generator().manual_seed(5)} if kind == 'generator' else {}
+            return learner(*more, *cbs, **case)
+        left_alone = make(Distributed())
+        left_alone.fit(3, 0.3)
+        stopped = make(Distributed(), Checkpoint(path, every=4), StopAt(2, 9))
+        try: stopped.fit(3, 0.3)
+        except KeyboardInterrupt: pass
+        dist.barrier()
+        state = read_checkpoint(path)
+        assert (state['place']['epoch'], state['place']['batch']) == (2, 8)
+        single = make()
+        resume_with(single, path)
+        assert_equal(single, left_alone)
+        again = make(Distributed(), Checkpoint(path, every=4))
+        resume(again, path)
+        assert_equal(again, left_alone, eps=1e-300)
+        assert_equal_everywhere(again)
+        assert sorted(file.name for file in path.parent.iterdir() if file.name.startswith(('.', path.name))) == [path.name, f'{path.name}.previous']
+    print_once('resumed')
+
+
+def resume_with(learn, path): resume(learn, path)
+
+
+def check_finite():
+    "One bad row in the share of one process stops all of them at once."
+    bad = x.clone()
+    bad[0] = torch.nan
+    for which in range(2):
+        torch.manual_seed(1)
+        learn = Learner(ours(), DataLoaders([(x[:40], y[:40]), ((bad[:40], bad[:40].flip(0))[which], y[:40])]), cbs=[Distributed()])
+        before = [p.detach().clone() for p in learn.model.parameters()]
+        try: learn.fit(1, 0.3)
+        except FloatingPointError as error: assert 'the loss became nan in batch 2 of epoch 1' in str(error), error
+        else: raise AssertionError('nothing was raised')
+        for p, old in zip(learn.model.parameters(), before): assert_close(p, old)
+    print_once('finite')
+
+
+def check_quiet():
+    "What prints and saves is told by the first process only."
+    told = []
+    class Writer(Callback):
+        writes = True
+        def before_fit(self, learn): told.append('fit')
+        def after_batch(self, learn): told.append('batch')
+        def cleanup_fit(self, learn): told.append('clean')
+    learner(Distributed(), Writer()).fit(1, 0.1)
+    assert told == (['fit', *['batch'] * 11, 'clean'] if dist.get_rank() == 0 else []), told
+    print_once('quiet')
+
+
+def raises(kind, text, function):
+    try: function()
+    except kind as error: assert text in str(error), error
+    else: raise AssertionError(f'no {kind.__name__} with {text!r}')
+
+
+def check_bad_input():
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    raises(ValueError, 'cannot share', lambda: learner(Distributed(), bs=1).fit(1, 0.1))
+    raises(ValueError, 'so few rows as 1', lambda: learner(Distributed(), bs=101).fit(1, 0.1))
+    raises(ValueError, 'cannot share', lambda: learner(Distributed(), bs=1, kind='list').fit(1, 0.1))
+    learner(Distributed(), bs=101, drop_last=True).fit(1, 0.1)
+    raises(ValueError, 'the processes differ in the learning rates', lambda: learner(Distributed()).fit(1, 0.1 + rank))
+    raises(ValueError, 'the processes differ in the last epoch', lambda: learner(Distributed()).fit(1 + rank, 0.1))
+    raises(ValueError, 'the processes differ in the settings', lambda: learner(Distributed(), ClipGradients(1. + rank)).fit(1, 0.1))
+    def other_data():
+        learn = learner(Distributed())
+        learn.dls = DataLoaders(DataLoader(Dataset(x + 1e-9 * rank, y), BS))
+        learn.fit(1, 0.1)
+    raises(ValueError, 'the processes differ in the training data', other_data)
+    raises(ValueError, 'the processes differ in the model', lambda: learner(Distributed(), model=lambda: MLP(16, 12 + rank, 3).to(torch.float64)).fit(1, 0.1))
+    raises(TypeError, 'DistributedDataParallel', lambda: learner(Distributed(), model=lambda: nn.parallel.DistributedDataParallel(theirs())).fit(1, 0.1))
+    own = tempfile.mkdtemp()  # a folder of its own for each process
+    raises(FileNotFoundError, 'does not see', lambda: learner(Distributed(), Checkpoint(f'{own}/a.pt')).fit(1, 0.1))
+    raises(ValueError, "backend is 'mpi', and this PyTorch has", lambda: _check('mpi'))
+    def dealt_twice():
+        sampler = DistributedBatchSampler(BatchSampler(RandomSampler(x), 20), rank, world_size)
+        learn = learner(Distributed())
+        learn.dls = DataLoaders(DataLoader(Dataset(x, y), batch_sampler=sampler))
+        learn.fit(1, 0.1)
+    raises(TypeError, 'shared already', dealt_twice)
+    folder = [tempfile.mkdtemp()]
+    dist.broadcast_object_list(folder, src=0)
+    raises(ValueError, 'that wait for a step', lambda: learner(Distributed(), Accumulate(2), Checkpoint(f'{folder[0]}/b.pt', every=3)).fit(1, 0.1))
+    print_once('bad input')
+
+
+def _check(backend):
+    from minibatch_mlp.distributed import _check_backend
+    _check_backend(backend)
+
+
+def print_once(text):
+    dist.barrier()
+    if dist.get_rank() == 0: print(text, flush=True)
+
+
+class Wait(Callback):
+    "Makes batches slow enough to be killed in."
+    looks_on = True
+    def __init__(self, seconds): self.seconds = seconds
+    def after_batch(self, learn): time.sleep(self.seconds)
+
+
+def train(folder, epochs, seconds):
+    "A run that goes on where it was, if it was killed; the weights and the history are the last that it writes."
+    path = Path(folder) / 'run.pt'
+    with (Path(folder) / 'started').open('a') as file: file.write(f'{os.getpid()}\n')
+    cbs = [Distributed(timeout=20), Accumulate(2), ShiftImages(1), TrainMetrics([accuracy]), Wait(seconds), Checkpoint(path, every=2)]
+    learn = learner(*cbs)
+    if path.exists() and read_checkpoint(path)['place']['fitting']: resume(learn, path)
+    else: learn.fit(epochs, 0.05)
+    if dist.get_rank() == 0: torch.save([learn.history, learn.model.state_dict()], Path(folder) / 'end.pt')
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    if sys.argv[1] == 'train': train(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    else:
+        Distributed(timeout=60)
+        for name in sys.argv[1:]: globals()[f'check_{name}']()

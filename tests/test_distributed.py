@@ -1,0 +1,90 @@
+"""Training in several processes, started by torchrun."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+here = Path(__file__).parent
+checks = 'equal', 'seeds', 'fits', 'finite', 'quiet', 'resume', 'bad_input'
+pytestmark = pytest.mark.xdist_group('distributed')  # one after the other: each takes both processors
+
+
+def start(*args, processes=2, options=()):
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', *options]
+    return subprocess.Popen([*command, str(here / 'distributed_runs.py'), *map(str, args)], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+
+
+def ended(run, seconds=150):
+    "What it said."
+    try: said = run.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        run.terminate()  # torchrun ends its processes
+        raise AssertionError(run.communicate()[0]) from None
+    assert run.returncode == 0, said
+    return said
+
+
+@pytest.mark.parametrize('processes', [2, 3])
+def test_equal_to_one_process(processes):
+    said = ended(start(*checks, processes=processes))
+    for line in ('18 kinds of runs equal', 'other seeds', 'fits and lr_find', 'finite', 'quiet', 'resumed', 'bad input'):
+        assert f'{line}\n' in said, said
+
+
+def pids(folder, count):
+    "Those of the processes that have begun, once there are so many."
+    file, end = folder / 'started', time.monotonic() + 60
+    while time.monotonic() < end:
+        found = file.read_text().split() if file.exists() else []
+        if len(found) >= count: return [int(pid) for pid in found]
+        time.sleep(0.02)
+    raise AssertionError(f'{count} processes were expected, and {found} have begun')
+
+
+def is_running(pid):
+    try: return 'Z' not in Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0]
+    except OSError: return False
+
+
+def test_killed_at_ten_random_moments(tmp_path):
+    alone, killed = tmp_path / 'alone', tmp_path / 'killed'
+    alone.mkdir()
+    killed.mkdir()
+    first = start('train', alone, 40, 0)
+    moments = random.Random(1)
+    run = start('train', killed, 40, 0.02, options=['--max-restarts=10'])
+    for time_around in range(10):
+        begun = pids(killed, 2 * (time_around + 1))[-2:]
+        time.sleep(moments.uniform(0, 1.5))
+        assert run.poll() is None, run.communicate()[0]
+        try: os.kill(moments.choice(begun), signal.SIGKILL)
+        except ProcessLookupError: raise AssertionError(ended(run)) from None
+    ended(run)
+    ended(first)
+    (history, weights), (expected, expected_weights) = (torch.load(folder / 'end.pt') for folder in (killed, alone))
+    assert history == expected
+    assert all(torch.equal(weights[name], expected_weights[name]) for name in expected_weights)
+    assert not any(is_running(pid) for pid in pids(killed, 22))
+    assert sorted(file.name for file in killed.iterdir()) == ['end.pt', 'run.pt', 'run.pt.previous', 'started']
+
+
+def test_who_waits_for_a_process_that_does_not_go_on_gives_up(tmp_path):
+    run = start('train', tmp_path, 1000, 0.01)
+    stopped = pids(tmp_path, 2)[0]
+    while not (tmp_path / 'run.pt').exists(): time.sleep(0.05)
+    os.kill(stopped, signal.SIGSTOP)
+    other, begin = pids(tmp_path, 2)[1], time.monotonic()
+    while is_running(other): time.sleep(0.1)
+    waited = time.monotonic() - begin
+    os.kill(stopped, signal.SIGKILL)
+    said = run.communicate(timeout=60)[0]
+    assert waited < 30, f'{waited} s\n{said}'  # `train` says 20
+    assert run.returncode and ('Timed out' in said or 'timed out' in said.lower()), said
