@@ -13,9 +13,10 @@ import sys
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import signature
+from itertools import count, takewhile
 from json import dumps as to_json
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,11 +84,26 @@ def _opt_func(settings: dict) -> Callable:
     if settings['weight_decay'] is not None: options['weight_decay'] = settings['weight_decay']
     return partial(_chosen('opt', _optimizers, name), **options)
 
+# %% ../nbs/14_cli.ipynb #a70000b1
+def _together() -> bool: return 'LOCAL_RANK' in os.environ # torchrun says so
+def _is_first() -> bool: return not _together() or os.environ['RANK'] == '0'
+
+def _agreed(decide: Callable[[], Any]) -> Any:
+    "What `decide` returns or raises; if there are several processes, in the first one."
+    if not _together(): return decide()
+    from minibatch_mlp.distributed import first_decides
+
+    return first_decides(decide)
+
+def _launch() -> str: # the same when torchrun starts processes again, and in no other run
+    if not _together(): return ''
+    return f'{os.environ.get("TORCHELASTIC_RUN_ID")} {os.getppid()}'
+
 # %% ../nbs/14_cli.ipynb #a7000004
 class _Settings(Callback):
     "Keeps the settings of a run in its checkpoints."
-    kept, looks_on = ('settings',), True
-    def __init__(self, settings: dict): self.settings = settings
+    kept, looks_on = ('settings', 'launch'), True
+    def __init__(self, settings: dict): self.settings, self.launch = settings, _launch()
     def load_state_dict(self, state: dict) -> None:
         pass # those at hand are the saved ones, but for more epochs
 
@@ -95,6 +111,10 @@ def _callbacks(settings: dict) -> list[Callback]:
     device = None if settings['device'] == 'auto' else settings['device']
     cbs = [Progress(), Schedule(_chosen('schedule', _schedules, settings['schedule'])),
            ToDevice(device), _Settings(settings)]
+    if _together():
+        from minibatch_mlp.distributed import Distributed
+
+        cbs.append(Distributed())
     if settings['shift']: cbs.append(ShiftImages(settings['shift']))
     if settings['patience']: cbs.append(EarlyStopping(patience=settings['patience']))
     return cbs
@@ -107,9 +127,15 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     torch.manual_seed(settings['seed'])
     train = DataLoader(Dataset(*mnist.train), settings['bs'], shuffle=True, num_workers=workers)
     model = MLP(784, *settings['hidden'], 10)
-    opt_func(list(model.parameters())) # wrong settings are told before a folder is made
-    return Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func,
-                   metrics=[accuracy], cbs=cbs, gradients=by_hand), mnist
+    learn = Learner(model, DataLoaders(train, [mnist.valid]), opt_func=opt_func,
+                    metrics=[accuracy], cbs=cbs, gradients=by_hand)
+    # Wrong settings are told before a folder is made.
+    opt_func(list(model.parameters()))
+    if _together():
+        from minibatch_mlp.distributed import shared_loader
+
+        shared_loader(train)
+    return learn, mnist
 
 # %% ../nbs/14_cli.ipynb #a7000006
 def _command(way: str, folder: Path) -> str: # to be typed as it stands
@@ -149,16 +175,33 @@ def _alone_in(folder: Path) -> Iterator[None]:
     try: yield
     finally: lock.release()
 
+def _folders(out: Path) -> Iterator[Path]: # such as `runs/mnist`, `runs/mnist-2`, and so on
+    yield out
+    for number in count(2): yield out.with_name(f'{out.name}-{number}')
+
 def _folder_for_a_new_run(out: Path) -> Path:
     "`out`, or that name with the first number behind it that is free of finished runs."
-    folder, number = out, 1
-    while _is_finished(folder):
-        number += 1
-        folder = out.with_name(f'{out.name}-{number}')
+    folder = next(folder for folder in _folders(out) if not _is_finished(folder))
     if folder != out:
         print(f'{out} holds a finished run, which is kept: this one goes to {folder}',
               flush=True)
     return folder
+
+# %% ../nbs/14_cli.ipynb #a70000b3
+def _folder_of_this_launch(out: Path) -> Path | None:
+    "Where the processes that torchrun has started before these have left a checkpoint."
+    if not _together(): return None
+    for folder in takewhile(Path.exists, _folders(out)):
+        try: state = read_checkpoint(folder / 'checkpoint.pt')
+        except (FileNotFoundError, ValueError): continue
+        if dict(state['cbs']).get('_Settings', {}).get('launch') == _launch(): return folder
+
+def _place(out: Path, resume: bool, overwrite: bool) -> tuple[Path, bool]:
+    "The folder for the run, and whether it goes on with the run in it."
+    begun = _folder_of_this_launch(out)
+    if begun: return begun, True
+    if resume or overwrite: return out, resume
+    return _folder_for_a_new_run(out), False
 
 # %% ../nbs/14_cli.ipynb #4b6944fe
 def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
@@ -191,7 +234,7 @@ def _go_on(learn: Learner, settings: dict, checkpoint: Path) -> None:
     else: resume(learn, checkpoint)
     if settings['epochs'] > learn.last_epoch:
         learn.fit(settings['epochs'] - learn.epoch, settings['lr'])
-    elif finished:
+    elif finished and _is_first():
         print(f'the run in {checkpoint.parent} is finished, its last epoch was {learn.epoch}: '
               'its files are written again. '
               f'More --epochs than {learn.last_epoch} train longer')
@@ -201,7 +244,8 @@ def _train(
 ) -> BaseException | None:
     """Fit, or go on with a fit. Returns what has stopped it.
 
-    That is raised if no epoch was done, and nothing is worth saving."""
+    That is raised if no epoch was done, and nothing is worth saving, or if other processes may
+    not have stopped in the same place."""
     try:
         if going_on: _go_on(learn, settings, checkpoint)
         else: learn.fit(settings['epochs'], settings['lr'])
@@ -210,7 +254,8 @@ def _train(
         ways = f'"{_command("--overwrite", checkpoint.parent)}" starts over'
         if not isinstance(error, FloatingPointError): # to go on would end in the same way
             ways = f'"{_command("--resume", checkpoint.parent)}" goes on, {ways}'
-        if not learn.history: raise type(error)(f'{what}; {ways}') from None
+        stopped_alone = _together() and not isinstance(error, FloatingPointError)
+        if stopped_alone or not learn.history: raise type(error)(f'{what}; {ways}') from None
         for cb in learn.cbs:
             # When a fit ends well, it does so by itself.
             if isinstance(cb, EarlyStopping): cb.go_back(learn)
@@ -240,6 +285,7 @@ def _save_results(
         folder / name
         for name in ('weights.safetensors', 'history.csv', 'results.png', 'draw.html'))
     measured = learn.validate([test])
+    if not _is_first(): return ''
     results = {'test_loss': measured['valid_loss'], 'test_accuracy': measured['valid_accuracy'],
                'epochs_done': len(learn.history)}
     _save_picture(picture, learn, test)
@@ -283,12 +329,12 @@ def mlp_train(
     `out`. Sets PyTorch's seed and number of threads. Raises what `load_mnist` and `Learner.fit`
     raise, `FileExistsError` if there is an unfinished run in `out`, and `ValueError` for
     settings that contradict each other or, with `resume`, the run. Interrupted, it saves what
-    it has, and passes `KeyboardInterrupt` on."""
+    it has, and passes `KeyboardInterrupt` on. The processes of torchrun train together, with
+    `bs` rows in all of them."""
     if resume and overwrite:
         raise ValueError('resume and overwrite are both true: '
                          'a run is gone on with or started over')
     if epochs is not None: _check_whole('epochs', epochs)
-    folder = Path(out).expanduser()
     sizes = [hidden] if isinstance(hidden, int) else hidden
     if lr is not None: _check_lr(lr)
     settings = dict(epochs=epochs, bs=bs, lr=lr,
@@ -296,18 +342,19 @@ def mlp_train(
                     schedule=schedule, momentum=momentum, weight_decay=weight_decay,
                     shift=shift, patience=patience, seed=seed,
                     data=data and str(data), threads=threads, device=device)
-    if resume: settings = _settings_to_resume(folder / 'checkpoint.pt', settings)
+    folder, resume = _agreed(lambda: _place(Path(out).expanduser(), resume, overwrite))
+    checkpoint = folder / 'checkpoint.pt'
+    if resume: settings = _settings_to_resume(checkpoint, settings)
     else:
         settings |= {'epochs': epochs or 6,
                      'lr': _default_lr(opt, momentum) if lr is None else lr}
-    if not (resume or overwrite): folder = _folder_for_a_new_run(folder)
-    checkpoint = folder / 'checkpoint.pt'
     learn, mnist = _learner(
         settings, workers, Checkpoint(checkpoint, checkpoint_every, overwrite=not resume))
-    with _alone_in(folder):
+    with ExitStack() as at_the_end:
+        _agreed(lambda: at_the_end.enter_context(_alone_in(folder)))
         trouble = _train(learn, settings, checkpoint, going_on=resume)
         told = _save_results(folder, learn, settings, mnist.test)
-    if not isinstance(trouble, BrokenPipeError): print(told, flush=True)
+    if told and not isinstance(trouble, BrokenPipeError): print(told, flush=True)
     if trouble: raise trouble
     return folder
 
@@ -482,7 +529,8 @@ def _predict_parser() -> ArgumentParser:
 
 # %% ../nbs/14_cli.ipynb #a004e407
 def _fail(command: str, message: object, status: int) -> NoReturn:
-    print(f'{command}: {" ".join(str(message).split())}', file=sys.stderr)
+    who = command if _is_first() else f'{command} in process {os.environ["RANK"]}'
+    print(f'{who}: {" ".join(str(message).split())}', file=sys.stderr)
     sys.exit(status)
 
 def _tell_warnings(command: str) -> None:
@@ -509,3 +557,6 @@ def _run_command(func: Callable, make_parser: Callable[[], ArgumentParser]) -> N
 
 def _train_command() -> None: _run_command(mlp_train, _train_parser)
 def _predict_command() -> None: _run_command(mlp_predict, _predict_parser)
+
+if __name__ == '__main__' and '__file__' in globals(): # `python -m`, and no notebook
+    _train_command()
