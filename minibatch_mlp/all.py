@@ -12,6 +12,7 @@ from minibatch_mlp.data import MNIST, ArrayUnpickler, Split, load_mnist, read_id
 from minibatch_mlp.dataloader import (
     BatchSampler, DataLoader, Dataset, MapDataset, RandomSampler, SequentialSampler, collate,
 )
+from minibatch_mlp.distributed import Distributed, DistributedBatchSampler, init_distributed
 from minibatch_mlp.draw import DrawDigit, load_mlp, mnist_form, otsu_threshold, picture_ink, stroke_ink
 from minibatch_mlp.learner import (
     Callback, DataLoaders, KeepFinite, Learner, Progress, Schedule, SkipBatch, SkipEpoch, SkipStep, StopFit,

@@ -134,7 +134,7 @@ def _learner(settings: dict, workers: int, checkpoint: Checkpoint) -> tuple[Lear
     if _together():
         from minibatch_mlp.distributed import shared_loader
 
-        shared_loader(train)
+        shared_loader(train, 0, int(os.environ['WORLD_SIZE']))
     return learn, mnist
 
 # %% ../nbs/14_cli.ipynb #a7000006
