@@ -338,6 +338,9 @@ class Distributed(AverageGradients):
         super().__init__()
         self.quiet, self.looked = self.rank > 0, False
 
+    def __getstate__(self) -> dict: # a copy, as for a trial, begins anew
+        return {**vars(self), 'message': None, 'own_dls': None, 'all_dls': None}
+
     def before_fit(self, learn: Learner) -> None:
         _check_plain(learn)
         _check_same(learn)

@@ -271,6 +271,18 @@ def _check(backend):
     _check_backend(backend)
 
 
+def check_gpu():
+    "On a GPU for each process, with nccl."
+    alone = learner(ToDevice('cuda'), TrainMetrics([accuracy]), gradients=by_hand)
+    alone.fit(3, 0.3)
+    together = learner(Distributed(), ToDevice('cuda'), TrainMetrics([accuracy]), gradients=by_hand)
+    together.fit(3, 0.3)
+    assert next(together.model.parameters()).device.index == int(os.environ['LOCAL_RANK'])
+    assert_equal(together, alone, eps=1e-10)
+    assert_equal_everywhere(together)
+    print_once('on GPUs')
+
+
 def print_once(text):
     dist.barrier()
     if dist.get_rank() == 0: print(text, flush=True)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,11 @@ def test_equal_to_one_process(processes):
     said = ended(start(*checks, processes=processes))
     for line in ('19 kinds of runs equal', 'other seeds', 'fits and lr_find', 'finite', 'quiet', 'resumed', 'bad input'):
         assert f'{line}\n' in said, said
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason='fewer than two GPUs here')
+def test_equal_to_one_process_on_gpus():
+    assert 'on GPUs\n' in ended(start('gpu', processes=torch.cuda.device_count()))
 
 
 def pids(folder, count):
@@ -116,6 +122,12 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
     ended(train(tmp_path, 'alone'))
     for name in ('weights.safetensors', 'history.csv'):
         assert (tmp_path / 'once-2' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()
+
+    # One process without torchrun trains the same, but for the rounding of float32.
+    options = ['--epochs', '3', '--bs', '500', '--shift', '2', '--out', 'single']
+    subprocess.run([sys.executable, '-m', 'minibatch_mlp.cli', *options], cwd=tmp_path, check=True, capture_output=True)
+    found, expected = (np.loadtxt(tmp_path / out / 'history.csv', delimiter=',', skiprows=1) for out in ('alone', 'single'))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
     # What another launch has left is not gone on with, however often the processes are started again.
     refused = train(tmp_path, 'stopped', '--max-restarts=1')
