@@ -155,7 +155,7 @@ def _check_backend(backend: str | None) -> None: # 'gloo', or 'cpu:gloo,cuda:ncc
     for part in (backend or 'gloo').split(','):
         name = part.split(':')[-1]
         if not dist.is_backend_available(name):
-            known = [other for other in dist.Backend.backend_list
+            known = [other for other in ('gloo', 'nccl', 'xccl', 'ucc', 'mpi')
                      if dist.is_backend_available(other)]
             raise ValueError(f'backend is {backend!r}, and this PyTorch has '
                              f'{", ".join(known)} only')
