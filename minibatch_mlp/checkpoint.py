@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'PLACE', 'run_state', 'run_settings', 'write_whole', 'save', 'read_checkpoint', 'load', 'resume',
-           'Checkpoint']
+           'SaveRegularly', 'KeepUnfinished', 'Checkpoint']
 
 # %% ../nbs/09_checkpoint.ipynb #9a000005
 import copy
@@ -275,19 +275,84 @@ def _check_same_run(learn: Learner, state: dict, path: str | Path) -> None:
     else: raise ValueError(f'{differ}: make it with the same settings')
 
 # %% ../nbs/09_checkpoint.ipynb #9a000051
+class SaveRegularly(Callback):
+    """Saves a run when the fit begins, after every epoch, and when it is over.
+
+    The save before is kept as well."""
+    order, looks_on, in_trials, writes = 90, True, False, True
+
+    def __init__(
+        self,
+        path: str | Path, # file to write, usually `*.pt`
+        every: int = 0, # also after so many batches of an epoch; 0 is never
+    ):
+        self.path, self.every = Path(path).expanduser(), _check_whole('every', every, 0)
+
+    def before_fit(self, learn: Learner) -> None:
+        self._check(learn)
+        if not learn.resumed: self._save(learn) # or an old file would be taken for this run
+
+    def _check(self, learn: Learner) -> None:
+        if self.every and not hasattr(learn.dls.train, 'state_dict'):
+            raise ValueError(f'every is {self.every}, and dls.train has no state_dict: '
+                             'leave every out, or use our DataLoader')
+
+    def _save(self, learn: Learner) -> None:
+        # Weights that are not finite are not worth the last good file.
+        if all(p.isfinite().all() for p in learn.model.parameters()):
+            save(learn, self.path, keep_previous=True)
+
+    def after_batch(self, learn: Learner) -> None:
+        if self.every and learn.batch % self.every == 0: self._save(learn)
+
+    def after_epoch(self, learn: Learner) -> None: self._save(learn)
+    def after_fit(self, learn: Learner) -> None: self._save(learn)
+
+# %% ../nbs/09_checkpoint.ipynb #3fd50c46
+class KeepUnfinished(SaveRegularly):
+    """Saves a run as `SaveRegularly` does, but not over another one that did not come to its end.
+
+    Raises `FileExistsError` then, when the fit begins."""
+
+    def __init__(
+        self,
+        path: str | Path, # file to write, usually `*.pt`
+        every: int = 0, # also after so many batches of an epoch; 0 is never
+        overwrite: bool = False, # whether a fit that did not come to its end may be lost
+    ):
+        super().__init__(path, every)
+        self.overwrite = overwrite
+
+    def _check(self, learn: Learner) -> None:
+        super()._check(learn)
+        if not self.overwrite: _check_finished(learn, self.path)
+
+def _check_finished(learn: Learner, path: Path) -> None:
+    if not path.exists() and not _previous(path).exists(): return
+    try: state = read_checkpoint(path)
+    except ValueError as error:
+        raise FileExistsError(f'{error}. Give another path, '
+                              'or overwrite=True to lose it') from error
+    place = state['place']
+    if place['fitting'] and not (learn.resumed and _is_same_run(learn, state)):
+        raise FileExistsError(
+            f'{path} holds a fit that was stopped after step {place["step"]}, '
+            f'in epoch {place["epoch"]} of {place["last_epoch"]}: '
+            f'go on with it by resume(learn, {str(path)!r}), '
+            'or give overwrite=True to start over and lose it')
+
 def _is_same_run(learn: Learner, state: dict) -> bool: # one may be some epochs ahead
     for name in ('first_epoch', 'last_epoch', 'base_lrs'):
         if getattr(learn, name) != state['place'][name]: return False
     return all(row == other for row, other in zip(learn.history, state['history']))
 
-# %% ../nbs/09_checkpoint.ipynb #3fd50c46
-class Checkpoint(Monitor):
+# %% ../nbs/09_checkpoint.ipynb #ee0268e9
+class Checkpoint(KeepUnfinished, Monitor):
     """Saves a run when the fit begins, after every epoch, and when it is over.
 
     The save before is kept as well. With `monitor`, it saves only epochs that are better than
     all before. Raises `FileExistsError` when a fit begins and `path` holds another one that
     did not come to its end."""
-    order, looks_on, in_trials, writes = 90, True, False, True
 
     def __init__(
         self,
@@ -297,42 +362,16 @@ class Checkpoint(Monitor):
         better: str | None = None, # 'min' or 'max'; `None` knows losses and accuracies
         overwrite: bool = False, # whether a fit that did not come to its end may be lost
     ):
-        super().__init__(monitor, better)
-        self.path, self.overwrite = Path(path).expanduser(), overwrite
-        self.every = _check_whole('every', every, 0)
+        KeepUnfinished.__init__(self, path, every, overwrite)
+        Monitor.__init__(self, monitor, better)
         if monitor: self.order = 89 # before one of every epoch, which keeps the best value too
 
     def before_fit(self, learn: Learner) -> None:
         self.best = None
-        if self.monitor: super().before_fit(learn)
-        if self.every and not hasattr(learn.dls.train, 'state_dict'):
-            raise ValueError(f'every is {self.every}, and dls.train has no state_dict: '
-                             'leave every out, or use our DataLoader')
-        if not self.overwrite: self._check_finished(learn)
-        if not self.monitor and not learn.resumed:
-            self._save(learn) # or an old file would be taken for this run
-
-    def _check_finished(self, learn: Learner) -> None:
-        if not self.path.exists() and not _previous(self.path).exists(): return
-        try: state = read_checkpoint(self.path)
-        except ValueError as error:
-            raise FileExistsError(f'{error}. Give another path, '
-                                  'or overwrite=True to lose it') from error
-        place = state['place']
-        if place['fitting'] and not (learn.resumed and _is_same_run(learn, state)):
-            raise FileExistsError(
-                f'{self.path} holds a fit that was stopped after step {place["step"]}, '
-                f'in epoch {place["epoch"]} of {place["last_epoch"]}: '
-                f'go on with it by resume(learn, {str(self.path)!r}), '
-                'or give overwrite=True to start over and lose it')
-
-    def _save(self, learn: Learner) -> None:
-        # Weights that are not finite are not worth the last good file.
-        if all(p.isfinite().all() for p in learn.model.parameters()):
-            save(learn, self.path, keep_previous=True)
-
-    def after_batch(self, learn: Learner) -> None:
-        if self.every and learn.batch % self.every == 0: self._save(learn)
+        if self.monitor:
+            Monitor.before_fit(self, learn)
+            self._check(learn) # there is nothing to save yet
+        else: super().before_fit(learn)
 
     def after_epoch(self, learn: Learner) -> None:
         if not self.monitor or self.improved(learn): self._save(learn)

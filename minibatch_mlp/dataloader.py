@@ -301,6 +301,7 @@ class _Workers:
         # A forked child has a copy of this.
         if executor is None or os.getpid() != self.owner: return
         processes, answers = self.processes, executor._result_queue
+        manager = executor._executor_manager_thread # `None` before the first batch
         self.executor = None
         executor.shutdown(wait=False)
         for process in processes:
@@ -308,6 +309,8 @@ class _Workers:
             process.kill()
         for process in processes: process.join(5)
         answers._writer.close() # if a message was cut in half, it ends here
+        # It may have been told of an exit that `join` was not, and not have noted it yet.
+        if manager not in (None, threading.current_thread()): manager.join(5)
 
     __del__ = stop
 

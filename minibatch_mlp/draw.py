@@ -395,6 +395,33 @@ def load_mlp(
             f'{path}: not a weights file of mlp_train, or damaged ({error})') from error
     return model, metadata
 
+# %% ../nbs/13_draw.ipynb #b292bde6
+def _as_text(data: bytes) -> str: return base64.b64encode(data).decode()
+
+def _weights_as_text(model: MLP) -> str:
+    from safetensors.torch import save
+
+    if not isinstance(model, MLP):
+        raise TypeError(f'model is a {type(model).__name__}: DrawDigit takes an MLP')
+    if (model.sizes[0], model.sizes[-1]) != (784, 10):
+        raise ValueError(f'model has sizes {model.sizes}: a drawing needs 784 inputs '
+                         'and 10 outputs')
+    state = {name: tensor.to('cpu', torch.float32).contiguous()
+             for name, tensor in model.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise ValueError('model has weights that are not finite: train it anew')
+    return _as_text(save(state))
+
+# %% ../nbs/13_draw.ipynb #4c7551fa
+def _chosen_digits(model: MLP, x: Tensor, y: Tensor) -> list[int]: # row numbers
+    with torch.no_grad(): probs = model(x.to(model[0].weight)).softmax(dim=1).cpu()
+    right = probs.argmax(dim=1) == y
+    first_right = [(right & (y == digit)).nonzero()[:1] for digit in range(10)]
+    chosen = torch.cat(first_right).flatten().tolist() # there may be none of a kind
+    if not right.all():
+        chosen.append(torch.where(right, 0, probs.amax(dim=1)).argmax().item())
+    return chosen
+
 # %% ../nbs/13_draw.ipynb #25a7e406
 class DrawDigit:
     """Paper to draw on, in a notebook or on a page: a copy of `model` runs in the browser and
@@ -408,29 +435,12 @@ class DrawDigit:
         model: MLP | None = None, # with 784 inputs and 10 outputs; `None` is the package's own
         test: Split | None = None, # digits to choose examples from; `None` is MNIST's test set
     ):
-        from safetensors.torch import save
-
         if model is None: model, _ = load_mlp()
-        if not isinstance(model, MLP):
-            raise TypeError(f'model is a {type(model).__name__}: DrawDigit takes an MLP')
-        if (model.sizes[0], model.sizes[-1]) != (784, 10):
-            raise ValueError(f'model has sizes {model.sizes}: a drawing needs 784 inputs '
-                             'and 10 outputs')
-        state = {name: tensor.to('cpu', torch.float32).contiguous()
-                 for name, tensor in model.state_dict().items()}
-        if not all(tensor.isfinite().all() for tensor in state.values()):
-            raise ValueError('model has weights that are not finite: train it anew')
-        self.sizes, self.weights = model.sizes, base64.b64encode(save(state)).decode()
+        self.weights, self.sizes = _weights_as_text(model), model.sizes
         x, y = load_mnist().test if test is None else test
-        with torch.no_grad(): probs = model(x.to(model[0].weight)).softmax(dim=1).cpu()
-        right = probs.argmax(dim=1) == y
-        chosen = [found[0].item() for digit in range(10)
-                  if len(found := (right & (y == digit)).nonzero())]
-        if not right.all():
-            chosen.append(torch.where(right, 0, probs.amax(dim=1)).argmax().item())
+        chosen = _chosen_digits(model, x, y)
         levels = (x[chosen] * 256).round().clamp(0, 255).to(torch.uint8).numpy()
-        self.examples = [{'label': y[i].item(),
-                          'pixels': base64.b64encode(pixels.tobytes()).decode()}
+        self.examples = [{'label': y[i].item(), 'pixels': _as_text(pixels.tobytes())}
                          for i, pixels in zip(chosen, levels)]
 
     def __repr__(self) -> str: return f'DrawDigit(MLP{self.sizes})'

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from minibatch_mlp.draw import load_mlp
+from minibatch_mlp.draw import DrawDigit, load_mlp
 
 pytestmark = pytest.mark.xdist_group("commands")  # one run is compared with several
 
@@ -127,6 +127,5 @@ def test_predict_before_any_training(tmp_path):
     assert predict("seven.png") == (0, "seven.png: 7\n", "")
     told = 'mlp_predict: run/w.safetensors holds weights, and is not a picture: give it as "--weights run/w.safetensors"\n'
     assert predict("run/w.safetensors", "seven.png") == (1, "", told)
-    page = "from minibatch_mlp.draw import DrawDigit; DrawDigit().save('draw.html')"
-    subprocess.run([sys.executable, "-c", page], cwd=tmp_path, check=True)
+    DrawDigit().save(tmp_path / "draw.html")
     assert (tmp_path / "draw.html").stat().st_size > 400_000

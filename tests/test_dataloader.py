@@ -481,7 +481,6 @@ def test_worker_killed_at_any_moment_is_an_error():
             list(zip(batches))
         assert children() == before
         timer.join()
-    time.sleep(0.2)
     assert threading.active_count() == threads  # no executor still waits for the rest of a message
 
 
@@ -660,5 +659,4 @@ def test_half_a_batch_is_an_error(monkeypatch, then, error):
     assert time.monotonic() - start < 5
     next(other)
     other.close()
-    time.sleep(0.2)
     assert threading.active_count() == threads
