@@ -11,7 +11,7 @@ import atexit
 import copy
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .callbacks import Accumulate
-from .checkpoint import Checkpoint, run_settings
+from .checkpoint import Checkpoint, SaveRegularly, run_settings
 from .dataloader import DataLoader
 from minibatch_mlp.learner import (
     Callback, DataLoaders, Learner, _length, count_rows, optimized_parameters, random_state,
@@ -40,28 +40,41 @@ def share(
 
 # %% ../nbs/12_distributed.ipynb #ds000020
 class GradientMessage:
-    """Adds up the gradients of all processes, in one message for each dtype and device.
+    """Adds up the gradients of all processes.
 
-    The memory of the message is kept, and the gradients are parts of it afterwards."""
+    Those of small parameters travel in one message for each dtype and device, whose memory they
+    are parts of afterwards. Large ones travel by themselves, and are copied nowhere."""
+    large = 250_000 # numbers, from which the bytes take longer than the sending
 
     def __init__(self, params: Iterable[Tensor]): # the parameters, the same in all processes
-        alike, self.messages = {}, []
-        for p in params: alike.setdefault((p.dtype, p.device), []).append(p)
+        self.alone, alike, self.together = [], {}, []
+        for p in params:
+            if p.numel() >= self.large: self.alone.append(p)
+            else: alike.setdefault((p.dtype, p.device), []).append(p)
         for (dtype, device), group in alike.items():
-            size = sum(p.numel() for p in group)
-            self.messages.append((torch.empty(size, dtype=dtype, device=device), group))
+            sizes = [p.numel() for p in group]
+            memory = torch.empty(sum(sizes), dtype=dtype, device=device)
+            parts = [part.view(p.shape) for part, p in zip(memory.split(sizes), group)]
+            self.together.append((memory, parts, group))
 
     def send(self, weight: float) -> None: # share of this process, such as 1 / world_size
         "Replace each gradient by the weighted sum over all processes."
-        for memory, params in self.messages:
-            params = [p for p in params if p.grad is not None]
-            sizes = [p.numel() for p in params]
-            message = memory[:sum(sizes)]
-            for p, part in zip(params, message.split(sizes)):
-                part = part.view(p.shape)
-                torch.mul(p.grad, weight, out=part)
-                p.grad = part
-            dist.all_reduce(message)
+        under_way = []
+        for p in self.alone:
+            if p.grad is None: continue
+            p.grad = p.grad.contiguous().mul_(weight)
+            under_way.append(dist.all_reduce(p.grad, async_op=True))
+        for memory, parts, params in self.together:
+            self._gather(parts, params)
+            dist.all_reduce(memory.mul_(weight))
+        for work in under_way: work.wait()
+
+    def _gather(self, parts: Sequence[Tensor], params: Sequence[Tensor]) -> None:
+        found = [(part, p) for part, p in zip(parts, params) if p.grad is not None]
+        for part, p in zip(parts, params):
+            if p.grad is None: part.zero_() # it stays without
+        torch._foreach_copy_([part for part, _ in found], [p.grad for _, p in found])
+        for part, p in found: p.grad = part
 
 # %% ../nbs/12_distributed.ipynb #ds000030
 class DistributedBatchSampler:
@@ -239,7 +252,7 @@ class ShareRows(Callback):
 
 # %% ../nbs/12_distributed.ipynb #ds000042
 class AverageGradients(ShareRows):
-    "Makes each step with the gradient of all rows, in one message for a step."
+    "Makes each step with the gradient of all rows, which is sent once for a step."
 
     def before_fit(self, learn: Learner) -> None:
         self.message = GradientMessage(optimized_parameters(learn.opt))
@@ -312,7 +325,8 @@ def _check_same(learn: Learner) -> None:
 def _check_folder(learn: Learner) -> None:
     "Raise `FileNotFoundError` in all processes if one of them does not see the checkpoint."
     for cb in learn.cbs:
-        if not isinstance(cb, Checkpoint) or cb.monitor: continue
+        if not isinstance(cb, SaveRegularly): continue
+        if isinstance(cb, Checkpoint) and cb.monitor: continue # there may be nothing to save yet
         seen = [None] * dist.get_world_size()
         dist.all_gather_object(seen, cb.path.exists())
         blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
@@ -372,7 +386,7 @@ def _check_plain(learn: Learner) -> None:
         raise TypeError('model is a DistributedDataParallel, which averages gradients itself: '
                         'give the model that it wraps')
     gathered = [cb.batches for cb in learn.cbs if isinstance(cb, Accumulate)]
-    saved = [cb.every for cb in learn.cbs if isinstance(cb, Checkpoint)]
+    saved = [cb.every for cb in learn.cbs if isinstance(cb, SaveRegularly)]
     if any(every % batches for every in saved for batches in gathered):
         raise ValueError(f'{_waiting}, {gathered[0]}')
     loaders = {'train': learn.dls.train, 'valid': learn.dls.valid}
