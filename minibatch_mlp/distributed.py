@@ -282,9 +282,8 @@ def _same_random_numbers(learn: Learner) -> None:
     dist.broadcast_object_list(states, src=0)
     set_random_state(states[0], learn.dls)
 
-def _same_weights(model: Any) -> None:
-    for tensor in tree_leaves(model.state_dict()):
-        if isinstance(tensor, Tensor): dist.broadcast(tensor, src=0)
+def _take_from_first(tensors: Iterable[Tensor]) -> None:
+    for tensor in tensors: dist.broadcast(tensor, src=0)
 
 # %% ../nbs/12_distributed.ipynb #ds000051
 def _described_data(dl: Any) -> str: # up to 1,000 rows of each tensor stand for all
@@ -358,7 +357,8 @@ class Distributed(AverageGradients):
     def before_fit(self, learn: Learner) -> None:
         _check_plain(learn)
         _check_same(learn)
-        _same_weights(learn.model)
+        state = tree_leaves(learn.model.state_dict())
+        _take_from_first(leaf for leaf in state if isinstance(leaf, Tensor))
         train, self.looked = learn.dls.train, False
         self.dealt = isinstance(train, DataLoader)
         if self.dealt: train = shared_loader(train, self.rank, self.world_size)
@@ -369,6 +369,12 @@ class Distributed(AverageGradients):
         _same_random_numbers(learn)
         if not self.looked: _check_folder(learn)
         self.looked = True
+
+    def before_batch(self, learn: Learner) -> None:
+        _take_from_first(learn.model.buffers()) # such as the running means of BatchNorm
+        super().before_batch(learn)
+
+    def before_validate(self, learn: Learner) -> None: _take_from_first(learn.model.buffers())
 
     def before_train(self, learn: Learner) -> None:
         self.all_dls, learn.dls = learn.dls, self.own_dls

@@ -133,6 +133,32 @@ def assert_equal_everywhere(learn):
         assert torch.equal(first, p)
 
 
+def check_buffers():
+    "BatchNorm computes with its own rows, and all processes have the running means of the first."
+    def normalising(): return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)).double()
+    folder = [tempfile.mkdtemp()]
+    dist.broadcast_object_list(folder, src=0)
+    path = Path(folder[0]) / 'run.pt'
+    left_alone = learner(Distributed(), model=normalising, drop_last=True)
+    left_alone.fit(3, 0.1)
+    stopped = learner(Distributed(), Checkpoint(path, every=4), StopAt(2, 9), model=normalising, drop_last=True)
+    try: stopped.fit(3, 0.1)
+    except KeyboardInterrupt: pass
+    dist.barrier()
+    again = learner(Distributed(), model=normalising, drop_last=True)
+    resume(again, path)
+    assert_equal(again, left_alone, eps=1e-300)
+    assert_equal_everywhere(again)
+    measured = [None] * dist.get_world_size()
+    dist.all_gather_object(measured, again.validate())
+    assert all(row == measured[0] for row in measured)
+    for buffer in again.model.buffers():
+        first = buffer.clone()
+        dist.broadcast(first, src=0)
+        assert torch.equal(first, buffer)
+    print_once('buffers')
+
+
 def check_seeds():
     "The first process's weights and random numbers are taken, whatever seed the others have."
     rank = dist.get_rank()
