@@ -497,7 +497,8 @@ def _train_parser() -> ArgumentParser:
         'mlp_train',
         'mlp_train --hidden 512,256 --opt adamw --schedule one-cycle --shift 2 --bs 128 '
         '--epochs 20',
-        'mlp_train --resume --epochs 30'])
+        'mlp_train --resume --epochs 30',
+        'torchrun --nproc-per-node 2 -m minibatch_mlp.cli --hidden 2048,2048 --bs 1000'])
     kinds = {
         'the network': {'hidden': _layer_sizes},
         'how it is trained': {

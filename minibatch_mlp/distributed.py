@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['share', 'GradientMessage', 'DistributedBatchSampler', 'shared_loader', 'init_distributed', 'first_decides',
-           'ShareRows', 'AverageGradients', 'Distributed']
+           'is_under_way', 'ShareRows', 'AverageGradients', 'Distributed']
 
 # %% ../nbs/12_distributed.ipynb #ds000005
 import atexit
 import copy
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .callbacks import Accumulate
-from .checkpoint import Checkpoint, SaveRegularly, run_settings
+from .checkpoint import Checkpoint, SaveRegularly, read_checkpoint, run_settings
 from .dataloader import DataLoader
 from minibatch_mlp.learner import (
     Callback, DataLoaders, Learner, _length, count_rows, optimized_parameters, random_state,
@@ -44,7 +46,7 @@ class GradientMessage:
 
     Those of small parameters travel in one message for each dtype and device, whose memory they
     are parts of afterwards. Large ones travel by themselves, and are copied nowhere."""
-    large = 250_000 # numbers, from which the bytes take longer than the sending
+    large = 250_000 # numbers; above it a copy costs more than another message
 
     def __init__(self, params: Iterable[Tensor]): # the parameters, the same in all processes
         self.alone, alike, self.together = [], {}, []
@@ -59,22 +61,24 @@ class GradientMessage:
 
     def send(self, weight: float) -> None: # share of this process, such as 1 / world_size
         "Replace each gradient by the weighted sum over all processes."
-        under_way = []
+        under_way, sums = [], []
         for p in self.alone:
-            if p.grad is None: continue
-            p.grad = p.grad.contiguous().mul_(weight)
-            under_way.append(dist.all_reduce(p.grad, async_op=True))
+            gradient = torch.zeros_like(p.data) if p.grad is None else p.grad.contiguous()
+            under_way.append(dist.all_reduce(gradient.mul_(weight), async_op=True))
+            sums.append((p, gradient))
         for memory, parts, params in self.together:
             self._gather(parts, params)
             dist.all_reduce(memory.mul_(weight))
+            sums += zip(params, parts)
         for work in under_way: work.wait()
+        for p, gradient in sums: # one that no process has stays away
+            if p.grad is not None or gradient.any(): p.grad = gradient
 
     def _gather(self, parts: Sequence[Tensor], params: Sequence[Tensor]) -> None:
-        found = [(part, p) for part, p in zip(parts, params) if p.grad is not None]
         for part, p in zip(parts, params):
-            if p.grad is None: part.zero_() # it stays without
-        torch._foreach_copy_([part for part, _ in found], [p.grad for _, p in found])
-        for part, p in found: p.grad = part
+            if p.grad is None: part.zero_()
+        found = [(part, p.grad) for part, p in zip(parts, params) if p.grad is not None]
+        torch._foreach_copy_([part for part, _ in found], [gradient for _, gradient in found])
 
 # %% ../nbs/12_distributed.ipynb #ds000030
 class DistributedBatchSampler:
@@ -93,6 +97,7 @@ class DistributedBatchSampler:
         self.sampler = getattr(batch_sampler, 'sampler', batch_sampler)
         self.batch_size = getattr(batch_sampler, 'batch_size', None)
         self.drop_last = getattr(batch_sampler, 'drop_last', False)
+        self.whole = False # true hands out whole batches
         self._check_sizes()
 
     def __len__(self) -> int: return len(self.batch_sampler)
@@ -100,7 +105,8 @@ class DistributedBatchSampler:
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batch_sampler:
             _check_rows(len(batch), self.world_size)
-            yield batch[share(len(batch), self.rank, self.world_size)]
+            own = share(len(batch), self.rank, self.world_size)
+            yield batch if self.whole else batch[own]
 
     def _check_sizes(self) -> None: # before an epoch is wasted
         if self.batch_size is None: return
@@ -154,7 +160,8 @@ def _attempt() -> str:
     return os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
 
 def _leave() -> None:
-    if dist.is_initialized(): dist.destroy_process_group()
+    failed = hasattr(sys, 'last_value') # then others may wait for this process, and it for them
+    if dist.is_initialized() and not failed: dist.destroy_process_group()
 
 # %% ../nbs/12_distributed.ipynb #ds000013
 def _check_environment() -> None:
@@ -189,12 +196,24 @@ def first_decides(
     if error is not None: raise error
     return result
 
+# %% ../nbs/12_distributed.ipynb #ds00003b
+def is_under_way(
+    path: str | Path, # file of a checkpoint
+) -> bool: # the same in all processes
+    "Whether the checkpoint is there, and its fit has not come to its end."
+    def look():
+        try: return read_checkpoint(path)['place']['fitting']
+        except FileNotFoundError: return False
+
+    return first_decides(look)
+
 # %% ../nbs/12_distributed.ipynb #ds000040
 def _gathered(rows: Any, counts: list[int]) -> Any: # this process's rows, and how many each has
-    "The rows of all processes, one behind the other. What is no tensor stays as it is."
-    if not isinstance(rows, Tensor): return rows
+    "The rows of all processes, one behind the other. What has no rows stays as it is."
+    if not isinstance(rows, Tensor) or not rows.ndim: return rows
+    own = counts[dist.get_rank()]
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
-    padded[:len(rows)] = rows
+    padded[:own] = rows[:own]
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[:count] for part, count in zip(parts, counts)])
@@ -212,7 +231,11 @@ class ShareRows(Callback):
 
     def _take_share(self, learn: Learner) -> None:
         own = share(learn.rows, self.rank, self.world_size)
-        def take(leaf): return leaf[own] if isinstance(leaf, Tensor) else leaf
+        if own.start == own.stop: own = slice(0, 1) # models may not take an empty batch
+        def take(leaf):
+            has_rows = isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == learn.rows
+            return leaf[own] if has_rows else leaf
+
         learn.xb, learn.yb = tree_map(take, (learn.xb, learn.yb))
 
     def before_batch(self, learn: Learner) -> None:
@@ -282,8 +305,20 @@ def _same_random_numbers(learn: Learner) -> None:
     dist.broadcast_object_list(states, src=0)
     set_random_state(states[0], learn.dls)
 
+def _same_torch_numbers() -> None: # quicker; each process has a device of its own
+    state = torch.get_rng_state()
+    dist.broadcast(state, src=0)
+    torch.set_rng_state(state)
+    if torch.cuda.is_available():
+        state = torch.cuda.get_rng_state()
+        dist.broadcast(state, src=0)
+        torch.cuda.set_rng_state(state)
+
 def _take_from_first(tensors: Iterable[Tensor]) -> None:
     for tensor in tensors: dist.broadcast(tensor, src=0)
+
+def _tensors(model: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(model.state_dict()) if isinstance(leaf, Tensor)]
 
 # %% ../nbs/12_distributed.ipynb #ds000051
 def _described_data(dl: Any) -> str: # up to 1,000 rows of each tensor stand for all
@@ -325,7 +360,7 @@ def _check_folder(learn: Learner) -> None:
     "Raise `FileNotFoundError` in all processes if one of them does not see the checkpoint."
     for cb in learn.cbs:
         if not isinstance(cb, SaveRegularly): continue
-        if isinstance(cb, Checkpoint) and cb.monitor: continue # there may be nothing to save yet
+        if isinstance(cb, Checkpoint) and cb.monitor: continue # perhaps nothing is saved yet
         seen = [None] * dist.get_world_size()
         dist.all_gather_object(seen, cb.path.exists())
         blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
@@ -349,7 +384,7 @@ class Distributed(AverageGradients):
     ):
         init_distributed(backend, timeout)
         super().__init__()
-        self.quiet, self.looked = self.rank > 0, False
+        self.quiet, self.looked, self.own_dls = self.rank > 0, False, None
 
     def __getstate__(self) -> dict: # a copy, as for a trial, begins anew
         return {**vars(self), 'message': None, 'own_dls': None, 'all_dls': None}
@@ -357,8 +392,7 @@ class Distributed(AverageGradients):
     def before_fit(self, learn: Learner) -> None:
         _check_plain(learn)
         _check_same(learn)
-        state = tree_leaves(learn.model.state_dict())
-        _take_from_first(leaf for leaf in state if isinstance(leaf, Tensor))
+        _take_from_first(_tensors(learn.model))
         train, self.looked = learn.dls.train, False
         self.dealt = isinstance(train, DataLoader)
         if self.dealt: train = shared_loader(train, self.rank, self.world_size)
@@ -370,16 +404,26 @@ class Distributed(AverageGradients):
         if not self.looked: _check_folder(learn)
         self.looked = True
 
+    def before_train(self, learn: Learner) -> None:
+        self.all_dls, learn.dls = learn.dls, self.own_dls
+        self.all_rows = -1 # as if they had been uneven
+
+    def cleanup_train(self, learn: Learner) -> None: learn.dls = self.all_dls
+
     def before_batch(self, learn: Learner) -> None:
+        if self.all_rows % self.world_size: # the shares may have drawn unequally often
+            _same_torch_numbers()
         _take_from_first(learn.model.buffers()) # such as the running means of BatchNorm
         super().before_batch(learn)
 
-    def before_validate(self, learn: Learner) -> None: _take_from_first(learn.model.buffers())
+    def before_validate(self, learn: Learner) -> None:
+        _take_from_first(learn.model.buffers() if learn.fitting else _tensors(learn.model))
+        self._hand_out(whole=True) # in case these are the training data
 
-    def before_train(self, learn: Learner) -> None:
-        self.all_dls, learn.dls = learn.dls, self.own_dls
+    def cleanup_validate(self, learn: Learner) -> None: self._hand_out(whole=False)
 
-    def cleanup_train(self, learn: Learner) -> None: learn.dls = self.all_dls
+    def _hand_out(self, whole: bool) -> None:
+        if self.own_dls and self.dealt: self.own_dls.train.batch_sampler.whole = whole
 
     def cleanup_fit(self, learn: Learner) -> None:
         super().cleanup_fit(learn)
@@ -400,8 +444,3 @@ def _check_plain(learn: Learner) -> None:
         sampler = getattr(dl, 'batch_sampler', None)
         if isinstance(sampler, DistributedBatchSampler):
             raise TypeError(f'dls.{name} is shared already: give a loader of whole batches')
-    local_rank, gpus = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
-    on_gpu = any(p.is_cuda for p in learn.model.parameters())
-    if on_gpu and local_rank >= gpus:
-        raise ValueError(f'this is process {local_rank} of a machine with {gpus} GPUs: '
-                         f'start it with --nproc-per-node {gpus}')

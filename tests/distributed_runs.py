@@ -136,17 +136,7 @@ def assert_equal_everywhere(learn):
 def check_buffers():
     "BatchNorm computes with its own rows, and all processes have the running means of the first."
     def normalising(): return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)).double()
-    folder = [tempfile.mkdtemp()]
-    dist.broadcast_object_list(folder, src=0)
-    path = Path(folder[0]) / 'run.pt'
-    left_alone = learner(Distributed(), model=normalising, drop_last=True)
-    left_alone.fit(3, 0.1)
-    stopped = learner(Distributed(), Checkpoint(path, every=4), StopAt(2, 9), model=normalising, drop_last=True)
-    try: stopped.fit(3, 0.1)
-    except KeyboardInterrupt: pass
-    dist.barrier()
-    again = learner(Distributed(), model=normalising, drop_last=True)
-    resume(again, path)
+    left_alone, again = resumed_within_an_epoch(normalising, drop_last=True)
     assert_equal(again, left_alone, eps=1e-300)
     assert_equal_everywhere(again)
     measured = [None] * dist.get_world_size()
@@ -157,6 +147,57 @@ def check_buffers():
         dist.broadcast(first, src=0)
         assert torch.equal(first, buffer)
     print_once('buffers')
+
+
+class LookWithin(Callback):
+    "Validates on the training data in the middle of an epoch."
+    def after_batch(self, learn):
+        if learn.batch == 3: self.measured = learn.validate(learn.dls.train)
+
+
+class SometimesUnused(nn.Module):
+    "Uses a layer in one process only."
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused, self.never = nn.Linear(16, 3), nn.Linear(16, 3), nn.Linear(2, 2)
+
+    def forward(self, x):
+        x = x.view(len(x), -1)  # which fails for no rows
+        return self.used(x) + (self.unused(x) if dist.get_rank() == 0 else 0)
+
+
+def check_odd():
+    "Looks within an epoch, random numbers for each row, gradients that only one process has."
+    alone, together = LookWithin(), LookWithin()
+    for cbs in ([alone], [together, Distributed()]): learner(*cbs).fit(1, 0.1)
+    for name, value in alone.measured.items(): assert abs(together.measured[name] - value) < 1e-12, name
+
+    def dropping(): return nn.Sequential(nn.Linear(16, 12), nn.Dropout(), nn.Linear(12, 3)).double()
+    left_alone, again = resumed_within_an_epoch(dropping, bs=19)  # an odd number of rows
+    assert_equal(again, left_alone, eps=1e-300)
+    assert_equal_everywhere(again)
+
+    odd = learner(Distributed(), model=lambda: SometimesUnused().double(), opt_func=AdamW)
+    before = odd.model.never.weight.detach().clone()
+    odd.fit(2, 0.01)
+    assert_equal_everywhere(odd)
+    assert torch.equal(odd.model.never.weight, before)  # no decay without a gradient
+    print_once('odd')
+
+
+def resumed_within_an_epoch(model, **case):
+    folder = [tempfile.mkdtemp()]
+    dist.broadcast_object_list(folder, src=0)
+    path = Path(folder[0]) / 'run.pt'
+    left_alone = learner(Distributed(), model=model, **case)
+    left_alone.fit(3, 0.1)
+    stopped = learner(Distributed(), Checkpoint(path, every=4), StopAt(2, 9), model=model, **case)
+    try: stopped.fit(3, 0.1)
+    except KeyboardInterrupt: pass
+    dist.barrier()
+    again = learner(Distributed(), model=model, **case)
+    resume(again, path)
+    return left_alone, again
 
 
 def check_seeds():
