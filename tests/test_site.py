@@ -503,9 +503,9 @@ def test_search(open_page, address):
     for words, expected in searches.items():
         page.goto(urljoin(address, f"search.html?q={words}"))
         page.wait_for_selector(".found a")
+        page.wait_for_load_state("networkidle")  # each result is fetched, and leaving before would count as a failure
         found = [urljoin(address, link.get_attribute("href")) for link in page.locator(".found a").all()[:3]]
         assert any(re.sub(r"\?[^#]*", "", link).startswith(urljoin(address, expected)) for link in found), (words, found)
-        page.wait_for_load_state("networkidle")  # leaving while results are fetched would count as a failure
     page.goto(urljoin(address, "search.html?q=жжж"))
     page.wait_for_selector("text=No results for жжж")
     assert not troubles
