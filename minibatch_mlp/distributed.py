@@ -208,15 +208,18 @@ def is_under_way(
     return first_decides(look)
 
 # %% ../nbs/12_distributed.ipynb #ds000040
+def _from_all(tensor: Tensor) -> list[Tensor]: # of the same shape in all processes
+    found = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, tensor)
+    return found
+
 def _gathered(rows: Any, counts: list[int]) -> Any: # this process's rows, and how many each has
     "The rows of all processes, one behind the other. What has no rows stays as it is."
     if not isinstance(rows, Tensor) or not rows.ndim: return rows
     own = counts[dist.get_rank()]
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[:own] = rows[:own]
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts)])
+    return torch.cat([part[:count] for part, count in zip(_from_all(padded), counts)])
 
 # %% ../nbs/12_distributed.ipynb #ds000041
 class ShareRows(Callback):
@@ -247,9 +250,7 @@ class ShareRows(Callback):
     def before_backward(self, learn: Learner) -> None:
         own = torch.tensor([learn.rows, learn.rows * learn.loss_value], dtype=torch.float64,
                            device=learn.loss.device)
-        told = [torch.empty_like(own) for _ in range(self.world_size)]
-        dist.all_gather(told, own)
-        rows, losses = torch.stack(told).T.tolist()
+        rows, losses = torch.stack(_from_all(own)).T.tolist()
         self.all_rows = int(sum(rows))
         learn.loss_value = sum(losses) / self.all_rows
         if any(cb.needs_preds for cb in learn.cbs):
@@ -301,9 +302,7 @@ _waiting = ('a checkpoint cannot hold the gradients of several processes that wa
 
 # %% ../nbs/12_distributed.ipynb #ds000050
 def _same_random_numbers(learn: Learner) -> None:
-    states = [random_state(learn.dls)]
-    dist.broadcast_object_list(states, src=0)
-    set_random_state(states[0], learn.dls)
+    set_random_state(first_decides(lambda: random_state(learn.dls)), learn.dls)
 
 def _same_torch_numbers() -> None: # quicker; each process has a device of its own
     state = torch.get_rng_state()
@@ -332,6 +331,11 @@ def _described_data(dl: Any) -> str: # up to 1,000 rows of each tensor stand for
         checksum = zlib.crc32(some.view(torch.uint8).numpy(), checksum)
     return f'{_length(data)} items with the checksum {checksum:x}'
 
+def _told_by_all(value: Any) -> list: # anything that pickle can send
+    found = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
 def _facts(learn: Learner) -> dict[str, str]:
     "What must be the same in all processes."
     shapes = [list(p.shape) for p in learn.model.parameters()]
@@ -347,8 +351,7 @@ def _facts(learn: Learner) -> dict[str, str]:
 
 def _check_same(learn: Learner) -> None:
     "Raise `ValueError` in all processes if one of them has other data or settings."
-    found = [None] * dist.get_world_size()
-    dist.all_gather_object(found, _facts(learn))
+    found = _told_by_all(_facts(learn))
     for rank, facts in enumerate(found):
         for name, here in found[0].items():
             if facts[name] != here:
@@ -361,8 +364,7 @@ def _check_folder(learn: Learner) -> None:
     for cb in learn.cbs:
         if not isinstance(cb, SaveRegularly): continue
         if isinstance(cb, Checkpoint) and cb.monitor: continue # perhaps nothing is saved yet
-        seen = [None] * dist.get_world_size()
-        dist.all_gather_object(seen, cb.path.exists())
+        seen = _told_by_all(cb.path.exists())
         blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
         if blind:
             raise FileNotFoundError(f'process {", ".join(blind)} does not see {cb.path}, and '
@@ -406,7 +408,7 @@ class Distributed(AverageGradients):
 
     def before_train(self, learn: Learner) -> None:
         self.all_dls, learn.dls = learn.dls, self.own_dls
-        self.all_rows = -1 # as if they had been uneven
+        self.all_rows = -1 # as if uneven: a checkpoint knows no other process's GPU
 
     def cleanup_train(self, learn: Learner) -> None: learn.dls = self.all_dls
 

@@ -25,7 +25,7 @@ from minibatch_mlp.callbacks import (
 )
 from minibatch_mlp.checkpoint import Checkpoint, read_checkpoint, resume
 from minibatch_mlp.dataloader import BatchSampler, DataLoader, Dataset, RandomSampler
-from minibatch_mlp.distributed import Distributed, DistributedBatchSampler
+from minibatch_mlp.distributed import Distributed, DistributedBatchSampler, first_decides
 from minibatch_mlp.learner import Callback, DataLoaders, KeepFinite, Learner, Schedule
 from minibatch_mlp.module import MLP
 from minibatch_mlp.optim import SGD, AdamW, cosine_lr
@@ -127,10 +127,10 @@ def check_equal():
 
 
 def assert_equal_everywhere(learn):
-    for p in learn.model.parameters():
-        first = p.detach().clone()
+    for tensor in (*learn.model.parameters(), *learn.model.buffers()):
+        first = tensor.detach().clone()
         dist.broadcast(first, src=0)
-        assert torch.equal(first, p)
+        assert torch.equal(first, tensor)
 
 
 def check_buffers():
@@ -138,14 +138,10 @@ def check_buffers():
     def normalising(): return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)).double()
     left_alone, again = resumed_within_an_epoch(normalising, drop_last=True)
     assert_equal(again, left_alone, eps=1e-300)
-    assert_equal_everywhere(again)
     measured = [None] * dist.get_world_size()
     dist.all_gather_object(measured, again.validate())
     assert all(row == measured[0] for row in measured)
-    for buffer in again.model.buffers():
-        first = buffer.clone()
-        dist.broadcast(first, src=0)
-        assert torch.equal(first, buffer)
+    assert_equal_everywhere(again)
     print_once('buffers')
 
 
@@ -186,9 +182,8 @@ def check_odd():
 
 
 def resumed_within_an_epoch(model, **case):
-    folder = [tempfile.mkdtemp()]
-    dist.broadcast_object_list(folder, src=0)
-    path = Path(folder[0]) / 'run.pt'
+    folder = first_decides(tempfile.mkdtemp)
+    path = Path(folder) / 'run.pt'
     left_alone = learner(Distributed(), model=model, **case)
     left_alone.fit(3, 0.1)
     stopped = learner(Distributed(), Checkpoint(path, every=4), StopAt(2, 9), model=model, **case)
@@ -235,11 +230,10 @@ class StopAt(Callback):
 
 def check_resume():
     "From the middle of an epoch, by as many processes, and by one alone."
-    folder = [tempfile.mkdtemp()]
-    dist.broadcast_object_list(folder, src=0)
+    folder = first_decides(tempfile.mkdtemp)
     cbs = [Accumulate(2), TrainMetrics([accuracy]), ShiftImages(1)]
     for kind in ('ours', 'generator'):
-        path = Path(folder[0]) / f'{kind}.pt'
+        path = Path(folder) / f'{kind}.pt'
         def make(*more, kind=kind):
             case = {'generator': torch.Generator().manual_seed(5)} if kind == 'generator' else {}
             return learner(*more, *cbs, **case)
@@ -326,9 +320,8 @@ def check_bad_input():
         learn.dls = DataLoaders(DataLoader(Dataset(x, y), batch_sampler=sampler))
         learn.fit(1, 0.1)
     raises(TypeError, 'shared already', dealt_twice)
-    folder = [tempfile.mkdtemp()]
-    dist.broadcast_object_list(folder, src=0)
-    waiting = learner(Distributed(), Accumulate(2), Checkpoint(f'{folder[0]}/b.pt', every=3))
+    folder = first_decides(tempfile.mkdtemp)
+    waiting = learner(Distributed(), Accumulate(2), Checkpoint(f'{folder}/b.pt', every=3))
     raises(ValueError, 'that wait for a step', lambda: waiting.fit(1, 0.1))
     print_once('bad input')
 
