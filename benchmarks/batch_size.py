@@ -188,17 +188,20 @@ def cost(study):
 
 
 def headline(study):
-    "Seconds to 97 % on one core: the compiled step at its best batch size, over the idiom at its best."
-    law, best = study.law(), {}
-    for name, method, make in (("sgd", sgd, our_mlp), ("idiom", idiom, torch_mlp)):
-        for bs in (20, 50, 100, 200):
-            lr, runs = law[bs][0], []
-            for seed in SEEDS:
+    "Seconds to 97 % on one core: the compiled step at its best batch size, over the idiom at its best; both in turn."
+    law, programs = study.law(), {"sgd": (sgd, our_mlp), "idiom": (idiom, torch_mlp)}
+    sgd(our_mlp(), 50, 0.1)(torch.arange(500))  # compiles
+    medians = {name: [] for name in programs}
+    for bs in (20, 50, 100, 200):
+        lr, runs = law[bs][0], {name: [] for name in programs}
+        for seed in SEEDS:
+            for name, (method, make) in programs.items():
                 steps, seconds = steps_and_seconds(method, bs, lr, seed, 20000, make)
                 study.note("headline", name, bs, lr=lr, threads=1, seed=seed, steps=steps, seconds=seconds)
-                runs.append(seconds)
-            best[name] = min(best.get(name, math.inf), median(runs))
-    ratio = best["sgd"] / best["idiom"]
+                runs[name].append(seconds)
+        for name in programs:
+            medians[name].append(median(runs[name]))
+    ratio = min(medians["sgd"]) / min(medians["idiom"])
     print(f"seconds to {GOAL:.0%}: {ratio:.3f} of the idiom's, each at its best batch size", file=sys.stderr)
 
 
