@@ -1,5 +1,9 @@
-"""Started by torchrun from test_distributed.py: checks train in all processes together and in each alone, and compare."""
+"""Started from test_distributed.py: checks train in all processes together and in each alone, and compare.
 
+`distributed_runs.py PROCESSES RESTARTS NAME ...` runs them under the launcher of torchrun, which forks its processes here from
+one that has imported PyTorch: there are many, and most of their time would be that import. torchrun itself runs NAME ..."""
+
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -10,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.testing import assert_close
 
 from minibatch_mlp.backprop import by_hand
@@ -366,9 +371,20 @@ def train(folder, epochs, seconds):
     if dist.get_rank() == 0: torch.save([learn.history, learn.model.state_dict()], Path(folder) / 'end.pt')
 
 
-if __name__ == '__main__':
+def run(name, *args):
     torch.set_num_threads(1)
-    if sys.argv[1] == 'train': train(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
-    else:
-        Distributed(timeout=60)
-        for name in sys.argv[1:]: globals()[f'check_{name}']()
+    if name == 'train': return train(args[0], int(args[1]), float(args[2]))
+    Distributed(timeout=60)
+    for check in (name, *args): globals()[f'check_{check}']()
+
+
+def launch(processes, restarts, *args):
+    multiprocessing.set_forkserver_preload(['minibatch_mlp.distributed'])
+    config = LaunchConfig(1, 1, processes, run_id='tests', rdzv_backend='c10d', rdzv_endpoint='localhost:0',
+                          max_restarts=restarts, start_method='forkserver')
+    elastic_launch(config, run)(*args)
+
+
+if __name__ == '__main__':
+    if 'RANK' in os.environ: run(*sys.argv[1:])
+    else: launch(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

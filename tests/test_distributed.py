@@ -1,4 +1,4 @@
-"""Training in several processes, started by torchrun."""
+"""Training in several processes, as torchrun starts them."""
 
 import os
 import random
@@ -14,16 +14,23 @@ import pytest
 import torch
 
 from minibatch_mlp.checkpoint import read_checkpoint
+from minibatch_mlp.cli import mlp_train
 
-here = Path(__file__).parent
+runs = Path(__file__).with_name('distributed_runs.py')
 checks = 'equal', 'buffers', 'odd', 'seeds', 'fits', 'finite', 'quiet', 'resume', 'bad_input'
 pytestmark = pytest.mark.xdist_group('distributed')  # one after the other: each takes both processors
 
 
-def start(*args, processes=2, options=(), script=(str(here / 'distributed_runs.py'),), **kwargs):
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', *options]
-    return subprocess.Popen([*command, *script, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+def start(*command, **kwargs):
+    return subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             env={**os.environ, 'OMP_NUM_THREADS': '1'}, **kwargs)
+
+
+def torchrun(*command, options=(), **kwargs):
+    return start('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', *options, *command, **kwargs)
+
+
+def launch(*args, processes=2, restarts=0): return start(runs, processes, restarts, *args)
 
 
 def ended(run, seconds=150):
@@ -38,14 +45,14 @@ def ended(run, seconds=150):
 
 @pytest.mark.parametrize('processes', [2, 3])
 def test_equal_to_one_process(processes):
-    said = ended(start(*checks, processes=processes))
+    said = ended(launch(*checks, processes=processes))
     lines = ['19 kinds of runs equal', 'buffers', 'odd', 'other seeds', 'fits and lr_find', 'finite', 'quiet', 'resumed']
     for line in [*lines, 'bad input']: assert f'{line}\n' in said, said
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason='fewer than two GPUs here')
 def test_equal_to_one_process_on_gpus():
-    assert 'on GPUs\n' in ended(start('gpu', processes=torch.cuda.device_count()))
+    assert 'on GPUs\n' in ended(launch('gpu', processes=torch.cuda.device_count()))
 
 
 def pids(folder, count):
@@ -67,9 +74,9 @@ def test_killed_at_ten_random_moments(tmp_path):
     alone, killed = tmp_path / 'alone', tmp_path / 'killed'
     alone.mkdir()
     killed.mkdir()
-    first = start('train', alone, 40, 0)
+    first = launch('train', alone, 40, 0)
     moments = random.Random(1)
-    run = start('train', killed, 40, 0.02, options=['--max-restarts=10'])
+    run = launch('train', killed, 40, 0.02, restarts=10)
     for time_around in range(10):
         begun = pids(killed, 2 * (time_around + 1))[-2:]
         time.sleep(moments.uniform(0, 1.2))
@@ -86,7 +93,7 @@ def test_killed_at_ten_random_moments(tmp_path):
 
 
 def test_who_waits_for_a_process_that_does_not_go_on_gives_up(tmp_path):
-    run = start('train', tmp_path, 1000, 0.01)
+    run = torchrun(runs, 'train', tmp_path, 1000, 0.01)
     stopped = pids(tmp_path, 2)[0]
     while not (tmp_path / 'run.pt').exists(): time.sleep(0.05)
     os.kill(stopped, signal.SIGSTOP)
@@ -100,20 +107,21 @@ def test_who_waits_for_a_process_that_does_not_go_on_gives_up(tmp_path):
 
 
 def train(folder, out, *options):
-    args = '--epochs', 3, '--bs', 500, '--shift', 2, '--checkpoint-every', 5, '--out', out
-    return start(*args, options=options, script=['-m', 'minibatch_mlp.cli'], cwd=folder)
+    args = '--epochs', 2, '--bs', 500, '--shift', 2, '--checkpoint-every', 5, '--out', out
+    return torchrun('-m', 'minibatch_mlp.cli', *args, options=options, cwd=folder)
 
 
 def test_mlp_train_is_killed_and_goes_on(tmp_path):
     for out in ('once', 'stopped'): (tmp_path / out).mkdir()
     (tmp_path / 'once' / 'weights.safetensors').write_text('of a finished run')
     run, checkpoint = train(tmp_path, 'once', '--max-restarts=2'), tmp_path / 'once-2' / 'checkpoint.pt'
-    place = {'epoch': 0}
+    place, copy = {'epoch': 0}, tmp_path / 'stopped' / 'checkpoint.pt'
     while place['epoch'] < 2:
         assert run.poll() is None, run.communicate()[0]
-        if checkpoint.exists(): place = read_checkpoint(checkpoint)['place']
         time.sleep(0.02)
-    shutil.copy(checkpoint, tmp_path / 'stopped')
+        try: shutil.copy(checkpoint, copy)
+        except FileNotFoundError: continue  # not yet there, or between two renames
+        place = read_checkpoint(copy)['place']
     children = Path(f'/proc/{run.pid}/task/{run.pid}/children').read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
     said = ended(run)
@@ -124,8 +132,7 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
         assert (tmp_path / 'once-2' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()
 
     # One process without torchrun trains the same, but for the rounding of float32.
-    options = ['--epochs', '3', '--bs', '500', '--shift', '2', '--out', 'single']
-    subprocess.run([sys.executable, '-m', 'minibatch_mlp.cli', *options], cwd=tmp_path, check=True, capture_output=True)
+    mlp_train(epochs=2, bs=500, shift=2, out=tmp_path / 'single')
     found, expected = (np.loadtxt(tmp_path / out / 'history.csv', delimiter=',', skiprows=1) for out in ('alone', 'single'))
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
@@ -133,4 +140,4 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
     refused = train(tmp_path, 'stopped', '--max-restarts=1')
     said = refused.communicate(timeout=60)[0]
     assert refused.returncode and 'stopped holds an unfinished run' in said, said
-    assert read_checkpoint(tmp_path / 'stopped' / 'checkpoint.pt')['place'] == place
+    assert read_checkpoint(copy)['place'] == place
