@@ -139,20 +139,24 @@ def _paper(pixels: np.ndarray) -> np.ndarray:
     return enlarged[0].movedim(0, 2)[:pixels.shape[0], :pixels.shape[1]].numpy()
 
 # %% ../nbs/13_draw.ipynb #pic00015
-def _ink_on_paper(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[height, width]`
-    """How far each pixel is from the paper, along the direction of most differences;
-    ink is positive."""
-    from scipy.ndimage import gaussian_filter
+def _ink_on_paper(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each pixel is from the paper under it, and from all paper near by, both
+    `[height, width]`, along the direction of most differences; ink is positive."""
+    from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
-    off = (pixels - _paper(pixels)).reshape(-1, 3)
-    _, directions = np.linalg.eigh(off.T @ off) # the last has the largest eigenvalue
-    ink = off @ (directions[:, -1] / np.abs(directions[:, -1]).sum())
-    if (ink**3).sum() < 0: ink = -ink
-    return gaussian_filter(ink.reshape(pixels.shape[:2]), 1)
+    paper = _paper(pixels)
+    near = (4 * _CELL + 1, 4 * _CELL + 1, 1)
+    near_by = pixels.clip(minimum_filter(paper, near), maximum_filter(paper, near))
+    ink = pixels - paper
+    products = np.tensordot(ink, ink, axes=((0, 1), (0, 1))) # [3, 3]
+    _, directions = np.linalg.eigh(products) # the last has the largest eigenvalue
+    direction = directions[:, -1] / np.abs(directions[:, -1]).sum()
+    if ((ink @ direction)**3).sum() < 0: direction = -direction
+    return tuple(gaussian_filter(off @ direction, 1) for off in (ink, pixels - near_by))
 
-def _marks(ink: np.ndarray) -> np.ndarray:
-    "What stands out of the paper's own spread, `[height, width]`, boolean."
-    return ink > max(5 * _spread(ink), 10)
+def _marks(*inks: np.ndarray) -> np.ndarray: # each `[height, width]`
+    "What stands out of the paper's own spread in all of `inks`, `[height, width]`, boolean."
+    return np.all([ink > max(5 * _spread(ink), 10) for ink in inks], axis=0)
 
 # %% ../nbs/13_draw.ipynb #pic00018
 def _on_lines(
@@ -294,8 +298,8 @@ def _digit_ink(pixels: np.ndarray) -> np.ndarray: # `[height, width, 3]` -> `[he
     """Ink from 0 to 255 where the digit is, and 0 elsewhere.
 
     Raises `ValueError` if there is not one."""
-    ink = _ink_on_paper(pixels)
-    pieces = _pieces(_without_lines(_marks(ink)))
+    ink, beyond = _ink_on_paper(pixels)
+    pieces = _pieces(_without_lines(_marks(ink, beyond)))
     free = [piece for piece in pieces if not _lies_along_an_edge(piece, ink.shape)]
     drawn = _without_specks(free)
     strokes = _strokes(ink, _together(drawn, ink.shape))
