@@ -30,7 +30,7 @@ from minibatch_mlp.callbacks import (
 )
 from minibatch_mlp.checkpoint import Checkpoint, read_checkpoint, resume
 from minibatch_mlp.dataloader import BatchSampler, DataLoader, Dataset, RandomSampler
-from minibatch_mlp.distributed import Distributed, DistributedBatchSampler, first_decides
+from minibatch_mlp.distributed import Distributed, DistributedBatchSampler, first_decides, is_under_way
 from minibatch_mlp.learner import Callback, DataLoaders, KeepFinite, Learner, Schedule
 from minibatch_mlp.module import MLP
 from minibatch_mlp.optim import SGD, AdamW, cosine_lr
@@ -366,7 +366,7 @@ def train(folder, epochs, seconds):
     with (Path(folder) / 'started').open('a') as file: file.write(f'{os.getpid()}\n')
     cbs = [Accumulate(2), ShiftImages(1), TrainMetrics([accuracy]), Wait(seconds), Checkpoint(path, every=2)]
     learn = learner(Distributed(timeout=10), *cbs)
-    if path.exists() and read_checkpoint(path)['place']['fitting']: resume(learn, path)
+    if is_under_way(path): resume(learn, path)  # the file itself may be missing, if a kill came between two renames
     else: learn.fit(epochs, 0.05)
     if dist.get_rank() == 0: torch.save([learn.history, learn.model.state_dict()], Path(folder) / 'end.pt')
 
