@@ -227,7 +227,7 @@ class ShareRows(Callback):
     all rows."""
     order, looks_on = -21, True # after `Accumulate`, which may leave a step out
     dealt = False # whether the training data come shared already
-    whole = None # labels and number of rows of a validation batch at work
+    unshared = None # labels and number of rows of a validation batch at work
 
     def __init__(self):
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
@@ -262,17 +262,17 @@ class ShareRows(Callback):
                 lambda leaf: _gathered(leaf, counts), (learn.preds, learn.yb))
 
     def before_valid_batch(self, learn: Learner) -> None:
-        self.whole = learn.yb, learn.rows
+        self.unshared = learn.yb, learn.rows
         self._take_share(learn)
 
     def after_forward(self, learn: Learner) -> None:
-        if self.whole is None: return # no batch of a validation
-        yb, rows = self.whole
+        if self.unshared is None: return # no batch of a validation
+        yb, rows = self.unshared
         shares = [share(rows, rank, self.world_size) for rank in range(self.world_size)]
         self._gather(learn, [own.stop - own.start for own in shares])
-        learn.yb, learn.rows, self.whole = yb, rows, None
+        learn.yb, learn.rows, self.unshared = yb, rows, None
 
-    def cleanup_valid_batch(self, learn: Learner) -> None: self.whole = None
+    def cleanup_valid_batch(self, learn: Learner) -> None: self.unshared = None
 
 # %% ../nbs/12_distributed.ipynb #ds000042
 class AverageGradients(ShareRows):

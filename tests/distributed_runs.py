@@ -141,8 +141,7 @@ def assert_equal_everywhere(learn):
 def check_buffers():
     "BatchNorm computes with its own rows, and all processes have the running means of the first."
     def normalising(): return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3)).double()
-    left_alone, again = resumed_within_an_epoch(normalising, drop_last=True)
-    assert_equal(again, left_alone, eps=1e-300)
+    again = assert_resumed_to_the_bit(lambda *cbs: learner(*cbs, model=normalising, drop_last=True))
     measured = [None] * dist.get_world_size()
     dist.all_gather_object(measured, again.validate())
     assert all(row == measured[0] for row in measured)
@@ -174,9 +173,7 @@ def check_odd():
     for name, value in alone.measured.items(): assert abs(together.measured[name] - value) < 1e-12, name
 
     def dropping(): return nn.Sequential(nn.Linear(16, 12), nn.Dropout(), nn.Linear(12, 3)).double()
-    left_alone, again = resumed_within_an_epoch(dropping, bs=19)  # an odd number of rows
-    assert_equal(again, left_alone, eps=1e-300)
-    assert_equal_everywhere(again)
+    assert_resumed_to_the_bit(lambda *cbs: learner(*cbs, model=dropping, bs=19))  # an odd number of rows
 
     odd = learner(Distributed(), model=lambda: SometimesUnused().double(), opt_func=AdamW)
     before = odd.model.never.weight.detach().clone()
@@ -186,18 +183,25 @@ def check_odd():
     print_once('odd')
 
 
-def resumed_within_an_epoch(model, **case):
-    folder = first_decides(tempfile.mkdtemp)
-    path = Path(folder) / 'run.pt'
-    left_alone = learner(Distributed(), model=model, **case)
-    left_alone.fit(3, 0.1)
-    stopped = learner(Distributed(), Checkpoint(path, every=4), StopAt(2, 9), model=model, **case)
-    try: stopped.fit(3, 0.1)
+def stopped_within_an_epoch(make):
+    "A run that was left alone, and the checkpoint of another that was stopped."
+    path = Path(first_decides(tempfile.mkdtemp)) / 'run.pt'
+    left_alone = make(Distributed())
+    left_alone.fit(3, 0.3)
+    stopped = make(Distributed(), Checkpoint(path, every=4), StopAt(2, 9))
+    try: stopped.fit(3, 0.3)
     except KeyboardInterrupt: pass
     dist.barrier()
-    again = learner(Distributed(), model=model, **case)
+    return left_alone, path
+
+
+def assert_resumed_to_the_bit(make):
+    left_alone, path = stopped_within_an_epoch(make)
+    again = make(Distributed())
     resume(again, path)
-    return left_alone, again
+    assert_equal(again, left_alone, eps=1e-300)
+    assert_equal_everywhere(again)
+    return again
 
 
 def check_seeds():
@@ -235,19 +239,12 @@ class StopAt(Callback):
 
 def check_resume():
     "From the middle of an epoch, by as many processes, and by one alone."
-    folder = first_decides(tempfile.mkdtemp)
     cbs = [Accumulate(2), TrainMetrics([accuracy]), ShiftImages(1)]
     for kind in ('ours', 'generator'):
-        path = Path(folder) / f'{kind}.pt'
         def make(*more, kind=kind):
             case = {'generator': torch.Generator().manual_seed(5)} if kind == 'generator' else {}
             return learner(*more, *cbs, **case)
-        left_alone = make(Distributed())
-        left_alone.fit(3, 0.3)
-        stopped = make(Distributed(), Checkpoint(path, every=4), StopAt(2, 9))
-        try: stopped.fit(3, 0.3)
-        except KeyboardInterrupt: pass
-        dist.barrier()
+        left_alone, path = stopped_within_an_epoch(make)
         state = read_checkpoint(path)
         assert (state['place']['epoch'], state['place']['batch']) == (2, 8)
         single = make()
@@ -380,8 +377,8 @@ def run(name, *args):
 
 def launch(processes, restarts, *args):
     multiprocessing.set_forkserver_preload(['minibatch_mlp.distributed'])
-    config = LaunchConfig(1, 1, processes, run_id='tests', rdzv_backend='c10d', rdzv_endpoint='localhost:0',
-                          max_restarts=restarts, start_method='forkserver')
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=restarts, start_method='forkserver',
+                          run_id='tests', rdzv_backend='c10d', rdzv_endpoint='localhost:0')
     elastic_launch(config, run)(*args)
 
 
