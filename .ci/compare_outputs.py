@@ -1,8 +1,9 @@
-"""Run what a page shows afresh, and compare every stored output with the new one.
+"""Run a page afresh, its hidden tests included, and compare every stored output with the new one.
 
 `python .ci/compare_outputs.py nbs/00_data.ipynb ...` prints what differs and exits with 1 if anything does. With `--store`
-it keeps the new outputs in the notebook instead. Each page runs in an empty folder and without its hidden tests, as it does
-for a reader who copies its code from the site; `nbdev_test` runs the hidden tests, and what it leaves out (`notest`) runs here.
+it keeps the new outputs in the notebook instead. Each page runs in an empty folder, as it does for a reader who copies its
+code from the site. Its hidden tests run as well, and leave no trace in what it shows (hidden_cells.py); so does what
+`nbdev_test` leaves out (`notest`).
 (nbval compares text to the letter, or not at all where it is told to skip; it knows no tolerance for numbers and no likeness of
 pictures.)
 
@@ -26,10 +27,12 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+from hidden_cells import HIDDEN
 from nbclient import NotebookClient
 from PIL import Image
 from safetensors.numpy import load
 
+here = Path(__file__).parent
 RELATIVE = 1e-3
 PICTURE_SIZE = 0.1  # relative difference of width or height
 PICTURE_INK = 0.3  # difference as a share of the ink, or of the paper where that is less, when shrunk to 128 by 128
@@ -37,8 +40,7 @@ PICTURE_INK = 0.3  # difference as a share of the ink, or of the paper where tha
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+|\.(?!\w))?(?:e[-+]?\d+)?(?!\w)")
 WEIGHTS = re.compile(r'(?<=data-weights=")[^"]+')
 EXAMPLES = re.compile(r'(?<=data-examples=")[^"]+')
-HIDDEN = re.compile(r"^#\|[ \t]*(hide$|default_exp|include: false|eval: false)", re.M)
-LEFT_TO_US = re.compile(r"^#\|[ \t]*notest", re.M)  # nbdev_test leaves it out
+NOT_RUN = re.compile(r"^#\|[ \t]*eval: false", re.M)
 DIRECTIVE = re.compile(r"^#\|[ \t]*(tolerance|timing):[ \t]*(.*)$", re.M)
 
 
@@ -151,7 +153,7 @@ def cell_differences(source, stored, new):
 
 def is_run(cell):
     "Whether a cell is one of those that run here."
-    return cell.cell_type == "code" and (not HIDDEN.search(cell.source) or bool(LEFT_TO_US.search(cell.source)))
+    return cell.cell_type == "code" and not NOT_RUN.search(cell.source)
 
 
 def run_afresh(path):
@@ -160,11 +162,15 @@ def run_afresh(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
-    page = nbformat.v4.new_notebook(metadata=notebook.metadata, cells=list(filter(is_run, notebook.cells)))
+    first = nbformat.v4.new_code_cell(f"import sys\nsys.path.append({str(here)!r})\n%load_ext hidden_cells\ndel sys")
+    page = nbformat.v4.new_notebook(metadata=notebook.metadata, cells=[first, *filter(is_run, notebook.cells)])
     os.environ["TQDM_DISABLE"] = "1"  # a bar is for somebody who waits; in a stored notebook it is a dead widget
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         NotebookClient(page, timeout=600, coalesce_streams=True, store_widget_state=False, resources=resources).execute()
+    for cell in page.cells:
+        if HIDDEN.search(cell.source):
+            cell.outputs = []
     return notebook
 
 

@@ -163,6 +163,11 @@ def generalisation(study):
                 study.note("generalisation", name, bs, lr=lr, seed=seed, accuracy=right)
 
 
+def set_threads(count):
+    numba.set_num_threads(count)
+    torch.set_num_threads(count)  # last: both use the same OpenMP, and numba's start sets it
+
+
 def seconds_of_an_epoch(method, bs):
     "The median of five epochs, or of 2,000 steps if an epoch has more."
     train, n_rows = method(our_mlp(), bs, 2**-6), len(mnist.train.x)
@@ -179,12 +184,10 @@ def seconds_of_an_epoch(method, bs):
 def cost(study):
     "Seconds of an epoch of each batch size."
     for threads in (1, 2):
-        torch.set_num_threads(threads)
-        numba.set_num_threads(threads)
+        set_threads(threads)
         for bs in SIZES:
             study.note("cost", "sgd", bs, threads=threads, seconds=seconds_of_an_epoch(sgd, bs))
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    set_threads(1)
 
 
 def headline(study):
@@ -220,8 +223,7 @@ def main():
     parser.add_argument("--out", default="batch_size.csv", help="file to write (default batch_size.csv)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure (default all)")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    set_threads(1)
     with open(args.out, "w", newline="") as file:
         study = Study(file, [] if "law" in args.parts else read_study())
         for name in args.parts:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .loss import _check_batch, _picked, cross_entropy, log_softmax
+from .loss import _check_batch, _picked, cross_entropy
 from .module import MLP, Linear, ReLU, Sequential
 
 # %% ../nbs/04_backprop.ipynb #1fcadd5f
@@ -70,11 +70,16 @@ def _layers_known_by_hand(model: Any, loss_func: Callable) -> list:
                         f'{getattr(loss_func, "__name__", loss_func)}: use by_autograd')
     return layers
 
-def _scores_gradient(log_probs: Tensor, yb: Tensor) -> Tensor:
+def _loss_and_probs(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
+    "The loss as `cross_entropy` computes it, and the softmax that is met on the way: `[N, C]`."
+    shifted = scores - scores.amax(dim=1, keepdim=True)
+    exps = shifted.exp()
+    totals = exps.sum(dim=1, keepdim=True)
+    return (totals.log() - _picked(shifted, yb)).mean(), exps / totals
+
+def _scores_gradient(probs: Tensor, yb: Tensor) -> Tensor:
     "softmax - one_hot, over the number of rows: `[N, C]`."
-    d = log_probs.exp()
-    d.scatter_add_(1, yb.unsqueeze(1), d.new_full((len(yb), 1), -1.))
-    return d.div_(len(yb))
+    return probs.scatter(1, yb.unsqueeze(1), -1., reduce='add').div_(len(yb))
 
 # %% ../nbs/04_backprop.ipynb #c6ff0dd2
 def by_hand(
@@ -93,14 +98,13 @@ def by_hand(
         kept = forward_by_hand(layers, xb)
         preds = kept[-1]
         _check_batch(preds, yb)
-        log_probs = log_softmax(preds)
-        loss = -_picked(log_probs, yb).mean()
+        loss, probs = _loss_and_probs(preds, yb)
 
     def backward(given: Tensor) -> None:
         if given is not loss:
             raise ValueError('by_hand knows the gradient of the loss as it was computed, and it '
                              'was changed since: use by_autograd')
-        with torch.no_grad(): backward_by_hand(layers, kept, _scores_gradient(log_probs, yb))
+        with torch.no_grad(): backward_by_hand(layers, kept, _scores_gradient(probs, yb))
 
     return preds, loss, backward
 

@@ -124,7 +124,7 @@ def gradient_noise(
         kept = forward_by_hand(layers, xb)
         _check_batch(kept[-1], yb)
         _check_labels(yb, kept[-1].shape[1])
-        of_scores = _scores_gradient(log_softmax(kept[-1]), yb) * len(xb) # each row's own
+        of_scores = _scores_gradient(log_softmax(kept[-1]).exp(), yb) * len(xb) # each row's own
         for layer, d, before in layer_gradients(layers, kept, of_scores):
             has_bias = layer.bias is not None
             lengths = before.square().sum(dim=1) + has_bias

@@ -287,7 +287,7 @@ class Linear(Module):
 # %% ../nbs/03_module.ipynb #9abaf6b7
 class ReLU(Module):
     "`max(x, 0)` for each number, with gradient 0 at 0 (Nair and Hinton 2010)."
-    def forward(self, x: Tensor) -> Tensor: return torch.where(x <= 0, 0, x)
+    def forward(self, x: Tensor) -> Tensor: return x.relu()
 
 # %% ../nbs/03_module.ipynb #d18eeb6d
 class Sequential(Module):

@@ -29,9 +29,8 @@ class _Room:
     def __init__(self, sizes: tuple, x: Tensor, n: int):
         self.outputs = [x.new_empty(n, width) for width in sizes] # first the inputs
         self.gradients = [x.new_empty(n, width) for width in sizes]
-        self.sums = [x.new_empty(width) for width in sizes]
         self.largest, self.total = x.new_empty(n, 1), x.new_empty(n, 1)
-        self.minus_one = x.new_full((n, 1), -1.)
+        self.minus_one, self.ones = x.new_full((n, 1), -1.), x.new_ones(n)
 
 # %% ../nbs/10_speed.ipynb #sp000021
 def _scores_into(room: _Room, layers: list) -> None:
@@ -60,7 +59,7 @@ def _update_from(room: _Room, layers: list, lr: float) -> None:
         (W, b), d, before = layers[i], room.gradients[i + 1], room.outputs[i]
         if i > 0: torch.mm(d, W, out=room.gradients[i])
         W.addmm_(d.T, before, alpha=share)
-        b.add_(torch.sum(d, dim=0, out=room.sums[i + 1]), alpha=share)
+        b.addmv_(d.T, room.ones, alpha=share) # a bias is the weight of an input that is 1
         if i > 0: room.gradients[i].mul_(before.sign_()) # the ReLU's mask
 
 # %% ../nbs/10_speed.ipynb #sp000024
@@ -110,14 +109,15 @@ def buffered_epoch(
     good = GoodWeights(model.parameters())
     order = _check_order(order, len(x))
     batches, labels = order.split(bs), y[order].unsqueeze(1).split(bs)
-    losses = x.new_empty(len(batches))
+    losses = []
     room = _Room(model.sizes, x, len(batches[0]))
     for step, rows in enumerate(batches):
         if len(rows) < len(room.total): room = _Room(model.sizes, x, len(rows)) # the last
         torch.index_select(x, 0, rows, out=room.outputs[0])
         _scores_into(room, layers)
-        losses[step] = _loss_and_gradient_into(room, labels[step])
+        losses.append(_loss_and_gradient_into(room, labels[step]))
         _update_from(room, layers, lr)
+    losses = torch.stack(losses)
     _stop_unless_finite(losses, good, lr)
     return losses
 
@@ -320,8 +320,10 @@ def compiled_epoch(
     weights = [_padded(first.T, width), _padded(first_bias, width), _padded(last, width),
                last_bias.numpy().copy()]
     levels = (np.arange(256) / packed.whole).astype(number)
+    threads = torch.get_num_threads()
     losses, _ = _steps(packed.columns, packed.pixels, packed.starts, y.numpy().astype(np.uint64),
                        order, bs, number(lr), levels, *weights)
+    torch.set_num_threads(threads) # numba and PyTorch share OpenMP, and numba's start sets it
     W1, b1, W2, b2 = map(torch.from_numpy, weights)
     trained = [W1[:, :n_hidden].T, b1[:n_hidden], W2[:, :n_hidden], b2]
     losses = torch.from_numpy(losses)

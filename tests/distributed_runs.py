@@ -29,6 +29,7 @@ from minibatch_mlp.callbacks import (
     lr_find,
 )
 from minibatch_mlp.checkpoint import Checkpoint, read_checkpoint, resume
+from minibatch_mlp.cli import _train_command
 from minibatch_mlp.dataloader import BatchSampler, DataLoader, Dataset, RandomSampler
 from minibatch_mlp.distributed import Distributed, DistributedBatchSampler, first_decides, is_under_way
 from minibatch_mlp.learner import Callback, DataLoaders, KeepFinite, Learner, Schedule
@@ -368,15 +369,21 @@ def train(folder, epochs, seconds):
     if dist.get_rank() == 0: torch.save([learn.history, learn.model.state_dict()], Path(folder) / 'end.pt')
 
 
+def mlp_train(*args):
+    sys.argv = ['mlp_train', *args]
+    _train_command()
+
+
 def run(name, *args):
     torch.set_num_threads(1)
+    if name == 'mlp_train': return mlp_train(*args)
     if name == 'train': return train(args[0], int(args[1]), float(args[2]))
     Distributed(timeout=60)
     for check in (name, *args): globals()[f'check_{check}']()
 
 
 def launch(processes, restarts, *args):
-    multiprocessing.set_forkserver_preload(['minibatch_mlp.distributed'])
+    multiprocessing.set_forkserver_preload(['minibatch_mlp.cli', 'minibatch_mlp.distributed'])
     config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=restarts, start_method='forkserver',
                           run_id='tests', rdzv_backend='c10d', rdzv_endpoint='localhost:0')
     elastic_launch(config, run)(*args)

@@ -1,8 +1,8 @@
 """The comparison of stored outputs must be able to fail: each kind of change is caught, and noise is not."""
 
 import base64
-import importlib.util
 import io
+import sys
 from pathlib import Path
 
 import nbformat
@@ -12,9 +12,8 @@ from nbformat.v4 import output_from_msg
 from PIL import Image, ImageOps, ImageStat
 from safetensors.numpy import save
 
-spec = importlib.util.spec_from_file_location("compare_outputs", Path(__file__).parent.parent / ".ci/compare_outputs.py")
-compare = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(compare)
+sys.path.append(str(Path(__file__).parent.parent / ".ci"))
+import compare_outputs as compare
 
 
 @pytest.mark.parametrize("stored, new", [
@@ -139,3 +138,25 @@ def page(weights, examples="[]", text="a"):
 ])  # fmt: skip
 def test_networks_in_pages(new, tolerance, caught):
     assert bool(compare.page_difference(page([[3, 4]]), new, tolerance)) == caught
+
+
+def test_hidden_cells_run_and_leave_no_trace(tmp_path):
+    cells = [
+        "import random, torch\ntorch.manual_seed(1)\nrandom.seed(1)\nx = 1\nrandom.random(), torch.rand(1).item()",
+        "#| hide\ny, x = random.random() + torch.rand(1).item(), 2\ndef double(): return 2 * x\nassert double() == 4\ny",
+        "print(x, 'y' in globals())\nrandom.random(), torch.rand(1).item()",
+        "#| hide\n#| notest\nassert x == 2 and double() == 4",
+        "x = 3",
+        "#| hide\nassert x == 3 and double() == 6",
+    ]
+
+    def run(cells):
+        path = tmp_path / "page.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+        return [compare.contents(cell.outputs) for cell in compare.run_afresh(path).cells]
+
+    with_tests, without = run(cells), run(cells[::2])
+    assert with_tests[::2] == without and with_tests[1::2] == [[], [], []]
+    assert without[1][0] == ("stdout", "1 False\n")
+    with pytest.raises(Exception, match="x == 4"):
+        run([*cells, "#| hide\nassert x == 4"])

@@ -30,7 +30,7 @@ def torchrun(*command, options=(), **kwargs):
     return start('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', *options, *command, **kwargs)
 
 
-def launch(*args, processes=2, restarts=0): return start(runs, processes, restarts, *args)
+def launch(*args, processes=2, restarts=0, **kwargs): return start(runs, processes, restarts, *args, **kwargs)
 
 
 def ended(run, seconds=150):
@@ -106,15 +106,14 @@ def test_who_waits_for_a_process_that_does_not_go_on_gives_up(tmp_path):
     assert run.returncode and 'timed out' in said.lower(), said
 
 
-def train(folder, out, *options):
-    args = '--epochs', 2, '--bs', 500, '--shift', 2, '--checkpoint-every', 5, '--out', out
-    return torchrun('-m', 'minibatch_mlp.cli', *args, options=options, cwd=folder)
+settings = '--epochs', 2, '--bs', 500, '--shift', 2, '--checkpoint-every', 5, '--out'
 
 
 def test_mlp_train_is_killed_and_goes_on(tmp_path):
     for out in ('once', 'stopped'): (tmp_path / out).mkdir()
     (tmp_path / 'once' / 'weights.safetensors').write_text('of a finished run')
-    run, checkpoint = train(tmp_path, 'once', '--max-restarts=2'), tmp_path / 'once-2' / 'checkpoint.pt'
+    run = torchrun('-m', 'minibatch_mlp.cli', *settings, 'once', options=['--max-restarts=2'], cwd=tmp_path)
+    checkpoint = tmp_path / 'once-2' / 'checkpoint.pt'
     place, copy = {'epoch': 0}, tmp_path / 'stopped' / 'checkpoint.pt'
     while place['epoch'] < 2:
         assert run.poll() is None, run.communicate()[0]
@@ -127,7 +126,7 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
     said = ended(run)
     assert said.count('test accuracy') == 1 and 'once holds a finished run' in said, said
 
-    ended(train(tmp_path, 'alone'))
+    ended(launch('mlp_train', *settings, 'alone', cwd=tmp_path))
     for name in ('weights.safetensors', 'history.csv'):
         assert (tmp_path / 'once-2' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()
 
@@ -137,7 +136,7 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
     # What another launch has left is not gone on with, however often the processes are started again.
-    refused = train(tmp_path, 'stopped', '--max-restarts=1')
+    refused = launch('mlp_train', *settings, 'stopped', restarts=1, cwd=tmp_path)
     said = refused.communicate(timeout=60)[0]
     assert refused.returncode and 'stopped holds an unfinished run' in said, said
     assert read_checkpoint(copy)['place'] == place

@@ -1,6 +1,7 @@
 "The fast epochs compute what the step by hand computes, whatever the sizes; nothing else is changed or read."
 
 import copy
+import os
 import subprocess
 import sys
 
@@ -128,6 +129,18 @@ def test_threads_give_equal_bits():
     for weights in results[1:]:
         for p, q in zip(weights, results[0]):
             assert_close(p, q, rtol=0, atol=0)
+
+
+def test_leaves_the_threads_of_pytorch_alone():
+    code = """
+import torch
+from minibatch_mlp.all import *
+from minibatch_mlp.speed import compiled_epoch, pack
+torch.set_num_threads(1)
+compiled_epoch(MLP(4, 2, 2), pack(torch.zeros(3, 4)), torch.zeros(3, dtype=torch.int64), 2, 0.1)
+assert torch.get_num_threads() == 1, torch.get_num_threads()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "NUMBA_NUM_THREADS": "2"})
 
 
 def test_learns_the_digits():
