@@ -24,7 +24,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .callbacks import Accumulate
-from .checkpoint import Checkpoint, SaveRegularly, read_checkpoint, run_settings
+from minibatch_mlp.checkpoint import (
+    Checkpoint, SaveRegularly, _previous, read_checkpoint, run_settings,
+)
 from .dataloader import DataLoader
 from minibatch_mlp.learner import (
     Callback, DataLoaders, Learner, _length, count_rows, optimized_parameters, random_state,
@@ -364,7 +366,8 @@ def _check_folder(learn: Learner) -> None:
     for cb in learn.cbs:
         if not isinstance(cb, SaveRegularly): continue
         if isinstance(cb, Checkpoint) and cb.monitor: continue # perhaps nothing is saved yet
-        seen = _told_by_all(cb.path.exists())
+        # A kill between two renames leaves only the file before.
+        seen = _told_by_all(cb.path.exists() or _previous(cb.path).exists())
         blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
         if blind:
             raise FileNotFoundError(f'process {", ".join(blind)} does not see {cb.path}, and '
