@@ -189,8 +189,10 @@ class BatchSizeFinder(Callback):
     def after_backward(self, learn: Learner) -> None:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad
                      for p in optimized_parameters(learn.opt)]
-        gradient = torch.cat([g.flatten() for g in gradients])
-        self.groups[self.seen % len(self.groups)].add(gradient, learn.rows)
+        gradient, rows = torch.cat([g.flatten() for g in gradients]), learn.rows
+        for cb in learn.cbs: # of several processes, each has the gradient of its share
+            if hasattr(cb, 'of_all_rows'): gradient, rows = cb.of_all_rows(gradient, rows)
+        self.groups[self.seen % len(self.groups)].add(gradient, rows)
         self.seen += 1
         learn.opt.zero_grad() # the next batch's gradients are to be its own
 

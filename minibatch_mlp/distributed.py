@@ -289,6 +289,12 @@ class AverageGradients(ShareRows):
         self.all_waiting += self.all_rows
         learn.rows = self.all_rows # for the mean loss of the epoch
 
+    def of_all_rows(self, gradient: Tensor, rows: int) -> tuple[Tensor, int]:
+        "The gradient of the whole batch, from those of all shares, and how many rows it has."
+        total = gradient * rows
+        dist.all_reduce(total)
+        return total / self.all_rows, self.all_rows
+
     def before_step(self, learn: Learner) -> None:
         self.message.send(self.own_waiting / self.all_waiting)
         self.own_waiting = self.all_waiting = 0

@@ -18,6 +18,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.testing import assert_close
 
 from minibatch_mlp.backprop import by_hand
+from minibatch_mlp.batch_size import NoiseScale, bs_find
 from minibatch_mlp.callbacks import (
     Accumulate,
     ClipGradients,
@@ -236,6 +237,22 @@ class StopAt(Callback):
 
     def after_batch(self, learn):
         if (learn.epoch, learn.batch) == self.at: raise KeyboardInterrupt
+
+
+def check_noise():
+    "The noise scale is that of one process: its gradients are of whole batches."
+    for kind in ('ours', 'list'):
+        found, expected = (bs_find(learner(*cbs, kind=kind), 11).noise for cbs in ([Distributed()], []))
+        assert_close(torch.tensor([found.signal, found.spread]), torch.tensor([expected.signal, expected.spread]),
+                     atol=1e-10, rtol=1e-10)
+    scales = []
+    for cbs in ([], [Distributed()]):
+        learn = learner(NoiseScale(batches=5), *cbs)
+        learn.fit(2, 0.1)
+        scales.append(torch.tensor([row['noise_scale'] for row in learn.history], dtype=torch.float64))
+    assert_close(*scales, atol=0, rtol=1e-9)
+    assert_equal_everywhere(learn)
+    print_once('noise')
 
 
 def check_resume():

@@ -17,7 +17,7 @@ from minibatch_mlp.checkpoint import read_checkpoint
 from minibatch_mlp.cli import mlp_train
 
 runs = Path(__file__).with_name('distributed_runs.py')
-checks = {'equal': '19 kinds of runs equal', 'buffers': 'buffers', 'odd': 'odd', 'resume': 'resumed'}
+checks = {'equal': '19 kinds of runs equal', 'buffers': 'buffers', 'odd': 'odd', 'noise': 'noise', 'resume': 'resumed'}
 for_two = {'seeds': 'other seeds', 'fits': 'fits and lr_find', 'finite': 'finite', 'quiet': 'quiet', 'bad_input': 'bad input'}
 pytestmark = pytest.mark.xdist_group('distributed')  # one after the other: each takes both processors
 
