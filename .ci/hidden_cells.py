@@ -3,40 +3,26 @@
 They see all that the page has defined, and what the hidden cells before them have. After each of them the page has its own
 names and random numbers again, as for a reader of the site, who does not run them."""
 
-import random
 import re
 
 HIDDEN = re.compile(r"^#\|[ \t]*(hide$|include: false)", re.M)
 OF_IPYTHON = re.compile(r"_+|_i+|_i?\d+|_[dio]h|_exit_code|__\w+|In|Out|exit|quit|get_ipython")
 
 
-def random_state():
-    import numpy as np
-    import torch  # not above: who only asks what is hidden need not wait for it
-
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
-
-
-def set_random_state(state):
-    import numpy as np
-    import torch
-
-    for set_state, part in zip((random.setstate, np.random.set_state, torch.set_rng_state), state):
-        set_state(part)
-
-
 class KeptApart:
     "The names that hidden cells have defined or changed, put in place for hidden cells only."
 
     def __init__(self, names):
-        self.names = names  # those of the kernel
+        from minibatch_mlp import learner  # not above: who only asks what is hidden need not wait for PyTorch
+
+        self.learner, self.names = learner, names  # the names are those of the kernel
         self.hidden = {}
 
     def now(self):
         return {name: value for name, value in self.names.items() if not OF_IPYTHON.fullmatch(name)}
 
     def before(self, info):
-        self.page, self.random = self.now(), random_state()
+        self.page, self.random = self.now(), self.learner.random_state([])
         if HIDDEN.search(info.raw_cell):
             self.names.update(self.hidden)
 
@@ -48,7 +34,7 @@ class KeptApart:
             for name in now:
                 del self.names[name]
             self.names.update(self.page)
-            set_random_state(self.random)
+            self.learner.set_random_state(self.random, [])
         else:
             for name in changed:  # the page's is the newer one
                 self.hidden.pop(name, None)

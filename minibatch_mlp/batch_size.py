@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 
 from minibatch_mlp.backprop import (
-    _layers_known_by_hand, _scores_gradient, forward_by_hand, layer_gradients,
+    _layers_known_by_hand, _loss_and_probs, _scores_gradient, forward_by_hand, layer_gradients,
 )
 from .callbacks import run_trial
 from .data import Split, load_mnist
 from .learner import Callback, Learner, SkipStep, StopFit, optimized_parameters
-from .loss import _check_batch, _check_labels, cross_entropy, log_softmax
+from .loss import _check_batch, _check_labels, cross_entropy
 from .training import _check_whole, accuracy
 
 # %% ../nbs/11_batch_size.ipynb #bs000009
@@ -124,7 +124,8 @@ def gradient_noise(
         kept = forward_by_hand(layers, xb)
         _check_batch(kept[-1], yb)
         _check_labels(yb, kept[-1].shape[1])
-        of_scores = _scores_gradient(log_softmax(kept[-1]).exp(), yb) * len(xb) # each row's own
+        _, probs = _loss_and_probs(kept[-1], yb)
+        of_scores = _scores_gradient(probs, yb) * len(xb) # each row's own
         for layer, d, before in layer_gradients(layers, kept, of_scores):
             has_bias = layer.bias is not None
             lengths = before.square().sum(dim=1) + has_bias
@@ -187,11 +188,12 @@ class BatchSizeFinder(Callback):
                                      'there is no noise scale at these weights')
 
     def after_backward(self, learn: Learner) -> None:
+        rows = learn.rows
+        for cb in learn.cbs: # of several processes, each has the gradients of its share
+            if hasattr(cb, 'average'): rows = cb.average(rows)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad
                      for p in optimized_parameters(learn.opt)]
-        gradient, rows = torch.cat([g.flatten() for g in gradients]), learn.rows
-        for cb in learn.cbs: # of several processes, each has the gradient of its share
-            if hasattr(cb, 'of_all_rows'): gradient, rows = cb.of_all_rows(gradient, rows)
+        gradient = torch.cat([g.flatten() for g in gradients])
         self.groups[self.seen % len(self.groups)].add(gradient, rows)
         self.seen += 1
         learn.opt.zero_grad() # the next batch's gradients are to be its own

@@ -123,6 +123,9 @@ def write_whole(
 
 def _previous(path: str | Path) -> Path: return Path(f'{path}.previous')
 
+def _is_there(path: Path) -> bool: # a kill between the two renames leaves only the one before
+    return path.exists() or _previous(path).exists()
+
 def _remove_leftovers(path: Path) -> None: # of processes that were killed while they wrote
     for leftover in path.parent.glob(f'.{escape(path.name)}.*'):
         number = leftover.suffix.removeprefix('.')
@@ -328,7 +331,7 @@ class KeepUnfinished(SaveRegularly):
         if not self.overwrite: _check_finished(learn, self.path)
 
 def _check_finished(learn: Learner, path: Path) -> None:
-    if not path.exists() and not _previous(path).exists(): return
+    if not _is_there(path): return
     try: state = read_checkpoint(path)
     except ValueError as error:
         raise FileExistsError(f'{error}. Give another path, '

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from .callbacks import Accumulate
 from minibatch_mlp.checkpoint import (
-    Checkpoint, SaveRegularly, _previous, read_checkpoint, run_settings,
+    Checkpoint, SaveRegularly, _is_there, read_checkpoint, run_settings,
 )
 from .dataloader import DataLoader
 from minibatch_mlp.learner import (
@@ -289,11 +289,10 @@ class AverageGradients(ShareRows):
         self.all_waiting += self.all_rows
         learn.rows = self.all_rows # for the mean loss of the epoch
 
-    def of_all_rows(self, gradient: Tensor, rows: int) -> tuple[Tensor, int]:
-        "The gradient of the whole batch, from those of all shares, and how many rows it has."
-        total = gradient * rows
-        dist.all_reduce(total)
-        return total / self.all_rows, self.all_rows
+    def average(self, rows: int) -> int: # of this process; of the whole batch
+        "Make the gradients those of the whole batch at once, for who looks and takes no step."
+        self.message.send(rows / self.all_rows)
+        return self.all_rows
 
     def before_step(self, learn: Learner) -> None:
         self.message.send(self.own_waiting / self.all_waiting)
@@ -372,8 +371,7 @@ def _check_folder(learn: Learner) -> None:
     for cb in learn.cbs:
         if not isinstance(cb, SaveRegularly): continue
         if isinstance(cb, Checkpoint) and cb.monitor: continue # perhaps nothing is saved yet
-        # A kill between two renames leaves only the file before.
-        seen = _told_by_all(cb.path.exists() or _previous(cb.path).exists())
+        seen = _told_by_all(_is_there(cb.path))
         blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
         if blind:
             raise FileNotFoundError(f'process {", ".join(blind)} does not see {cb.path}, and '
