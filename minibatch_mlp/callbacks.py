@@ -278,13 +278,13 @@ def plot_history(
     """Draw a panel for the losses and one for each other column.
 
     Raises `ValueError` if there is nothing to draw yet."""
-    import matplotlib.pyplot as plt
-
     if not history: raise ValueError('history is empty: no epoch is done yet')
     panels = {}
     for name in dict.fromkeys(name for row in history for name in row if name != 'epoch'):
         panels.setdefault(name.removeprefix('train_').removeprefix('valid_'), []).append(name)
     if axes is None:
+        import matplotlib.pyplot as plt
+
         size = max(3.6, 2.6 * len(panels)), 2.6
         axes = plt.subplots(1, len(panels), figsize=size, squeeze=False,
                             layout='constrained')[1][0]

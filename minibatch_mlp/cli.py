@@ -32,7 +32,7 @@ from minibatch_mlp.callbacks import (
     EarlyStopping, ShiftImages, ToDevice, plot_history, save_history,
 )
 from .checkpoint import Checkpoint, load, read_checkpoint, resume, write_whole
-from .data import MNIST, Split, load_mnist, show_image, show_images
+from .data import MNIST, Split, load_mnist, show_images
 from .dataloader import DataLoader, Dataset
 from .draw import DrawDigit, load_mlp, mnist_form, picture_ink
 from .learner import Callback, DataLoaders, Learner, Progress, Schedule
@@ -262,20 +262,26 @@ def _train(
         return type(error)(f'{what}; saved what was trained, {ways}')
 
 # %% ../nbs/14_cli.ipynb #11f8611e
+def _draw_wrong(axes: Any, answers: Tensor, test: Split) -> None: # axes of matplotlib
+    "Draw 20 wrong answers. One frame holds them all: 20 frames would take half a second more."
+    wrong = (answers != test.y).nonzero()[:20, 0].tolist()
+    for i, digit in enumerate(wrong):
+        left, top = i % 10, 1.3 * (i // 10)
+        axes.imshow(test.x[digit].view(28, 28), 'gray', extent=(left, left + 0.9, top + 0.9, top))
+        text = f'{test.y[digit]} not {answers[digit]}'
+        axes.text(left + 0.45, top - 0.1, text, fontsize=12, ha='center')
+    axes.set(xlim=(0, 9.9), ylim=(2.2, -0.4))
+    axes.set_axis_off()
+
 def _save_picture(path: Path, learn: Learner, test: Split) -> None:
     "Draw the history, and some wrong answers on the test digits."
     from matplotlib.figure import Figure # pyplot would look for a screen
 
-    answers = learn.predict(test.x).argmax(dim=1).cpu()
-    wrong = (answers != test.y).nonzero()[:20, 0].tolist()
     figure = Figure(figsize=(9, 6), layout='constrained')
     curves, digits = figure.subfigures(2, height_ratios=(3, 2.2))
     plot_history(learn.history, curves.subplots(1, 2))
     digits.suptitle('test digits it got wrong', fontsize=10)
-    for i, axes in enumerate(digits.subplots(2, 10).flat):
-        axes.set_axis_off()
-        if i < len(wrong):
-            show_image(test.x[wrong[i]], axes, f'{test.y[wrong[i]]} not {answers[wrong[i]]}')
+    _draw_wrong(digits.subplots(), learn.predict(test.x).argmax(dim=1).cpu(), test)
     write_whole(path, lambda temporary: figure.savefig(temporary, format='png', dpi=120))
 
 def _save_results(

@@ -380,7 +380,7 @@ class Wait(Callback):
 def train(folder, epochs, seconds):
     "A run that goes on where it was, if it was killed; the weights and the history are the last that it writes."
     path = Path(folder) / 'run.pt'
-    with (Path(folder) / 'started').open('a') as file: file.write(f'{os.getpid()}\n')
+    note_start(folder)
     cbs = [Accumulate(2), ShiftImages(1), TrainMetrics([accuracy]), Wait(seconds), Checkpoint(path, every=2)]
     learn = learner(Distributed(timeout=10), *cbs)
     if is_under_way(path): resume(learn, path)  # the file itself may be missing, if a kill came between two renames
@@ -388,7 +388,12 @@ def train(folder, epochs, seconds):
     if dist.get_rank() == 0: torch.save([learn.history, learn.model.state_dict()], Path(folder) / 'end.pt')
 
 
+def note_start(folder):
+    with (Path(folder) / 'started').open('a') as file: file.write(f'{os.getpid()}\n')
+
+
 def mlp_train(*args):
+    note_start('.')
     sys.argv = ['mlp_train', *args]
     _train_command()
 

@@ -113,7 +113,7 @@ settings = '--epochs', 2, '--bs', 500, '--shift', 2, '--checkpoint-every', 5, '-
 def test_mlp_train_is_killed_and_goes_on(tmp_path):
     for out in ('once', 'stopped'): (tmp_path / out).mkdir()
     (tmp_path / 'once' / 'weights.safetensors').write_text('of a finished run')
-    run = torchrun('-m', 'minibatch_mlp.cli', *settings, 'once', options=['--max-restarts=2'], cwd=tmp_path)
+    run = launch('mlp_train', *settings, 'once', restarts=2, cwd=tmp_path)
     checkpoint = tmp_path / 'once-2' / 'checkpoint.pt'
     place, copy = {'epoch': 0}, tmp_path / 'stopped' / 'checkpoint.pt'
     while place['epoch'] < 2:
@@ -122,8 +122,7 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
         try: shutil.copy(checkpoint, copy)
         except FileNotFoundError: continue  # not yet there, or between two renames
         place = read_checkpoint(copy)['place']
-    children = Path(f'/proc/{run.pid}/task/{run.pid}/children').read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(pids(tmp_path, 2)[-1], signal.SIGKILL)
     said = ended(run)
     assert said.count('test accuracy') == 1 and 'once holds a finished run' in said, said
 
