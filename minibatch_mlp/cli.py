@@ -6,6 +6,8 @@
 __all__ = ['save_mlp', 'mlp_train', 'mlp_predict']
 
 # %% ../nbs/14_cli.ipynb #9c1016de
+import atexit
+import gc
 import math
 import os
 import shlex
@@ -267,7 +269,8 @@ def _draw_wrong(axes: Any, answers: Tensor, test: Split) -> None: # axes of matp
     wrong = (answers != test.y).nonzero()[:20, 0].tolist()
     for i, digit in enumerate(wrong):
         left, top = i % 10, 1.3 * (i // 10)
-        axes.imshow(test.x[digit].view(28, 28), 'gray', extent=(left, left + 0.9, top + 0.9, top))
+        image = test.x[digit].view(28, 28).numpy()
+        axes.imshow(image, 'gray', extent=(left, left + 0.9, top + 0.9, top))
         text = f'{test.y[digit]} not {answers[digit]}'
         axes.text(left + 0.45, top - 0.1, text, fontsize=12, ha='center')
     axes.set(xlim=(0, 9.9), ylim=(2.2, -0.4))
@@ -552,6 +555,8 @@ def _tell_warnings(command: str) -> None:
 def _run_command(func: Callable, make_parser: Callable[[], ArgumentParser]) -> None:
     "Call `func` with the arguments of the command line, and end the process if it fails."
     name = func.__name__
+    # At exit Python looks for garbage among all of PyTorch's objects, which takes half a second.
+    atexit.register(gc.freeze)
     try:
         _tell_warnings(name)
         func(**vars(make_parser().parse_args()))
