@@ -24,7 +24,7 @@ def forward_by_hand(
     "The forward pass, with all that the backward pass needs."
     kept = [xb]
     for layer in layers:
-        if isinstance(layer, ReLU | nn.ReLU): kept.append(kept[-1].clamp(min=0))
+        if isinstance(layer, ReLU | nn.ReLU): kept.append(kept[-1].relu())
         else: kept.append(layer(kept[-1]))
     return kept
 
