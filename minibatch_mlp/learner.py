@@ -746,11 +746,11 @@ class Progress(Callback):
 
     def before_epoch(self, learn: Learner) -> None:
         from tqdm.auto import tqdm
-        from tqdm.notebook import tqdm as notebook_tqdm
 
         # `None`: no bar unless the output is a terminal. The bar of notebooks ignores tqdm's
-        # own switch, so we look.
-        disable = 'TQDM_DISABLE' in os.environ if issubclass(tqdm, notebook_tqdm) else None
+        # own switch, so we look. (To import `tqdm.notebook` would import all of IPython.)
+        in_notebook = any(base.__module__ == 'tqdm.notebook' for base in tqdm.__mro__)
+        disable = 'TQDM_DISABLE' in os.environ if in_notebook else None
         self.bar = tqdm(desc=f'epoch {learn.epoch}', total=_length(learn.dls.train),
                         initial=learn.batch, unit='batch', leave=False, mininterval=0.2,
                         disable=disable)
