@@ -268,12 +268,12 @@ def _draw_wrong(axes: Any, answers: Tensor, test: Split) -> None: # axes of matp
     "Draw 20 wrong answers. One frame holds them all: 20 frames would take half a second more."
     wrong = (answers != test.y).nonzero()[:20, 0].tolist()
     for i, digit in enumerate(wrong):
-        left, top = i % 10, 1.3 * (i // 10)
+        left, top = i % 10, 1.25 * (i // 10)
         image = test.x[digit].view(28, 28).numpy()
         axes.imshow(image, 'gray', extent=(left, left + 0.9, top + 0.9, top))
         text = f'{test.y[digit]} not {answers[digit]}'
-        axes.text(left + 0.45, top - 0.1, text, fontsize=12, ha='center')
-    axes.set(xlim=(0, 9.9), ylim=(2.2, -0.4))
+        axes.text(left + 0.45, top - 0.08, text, fontsize=12, ha='center')
+    axes.set(xlim=(0, 9.9), ylim=(2.15, -0.35))
     axes.set_axis_off()
 
 def _save_picture(path: Path, learn: Learner, test: Split) -> None:
