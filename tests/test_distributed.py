@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,8 +25,19 @@ pytestmark = pytest.mark.xdist_group('distributed')  # one after the other: each
 
 
 def start(*command, **kwargs):
-    return subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, 'OMP_NUM_THREADS': '1'}, **kwargs)
+    "A process that writes into a file: the launcher tells much, and a pipe that nobody reads would stop it once it is full."
+    output = tempfile.TemporaryFile('w+')
+    run = subprocess.Popen([sys.executable, *map(str, command)], stdout=output, stderr=subprocess.STDOUT,
+                           env={**os.environ, 'OMP_NUM_THREADS': '1'}, **kwargs)
+    run.output = output
+    return run
+
+
+def said(run, seconds=60):
+    "All that it has written, once it has ended."
+    run.wait(timeout=seconds)
+    run.output.seek(0)
+    return run.output.read()
 
 
 def torchrun(*command, options=(), **kwargs):
@@ -37,18 +49,18 @@ def launch(*args, processes=2, restarts=0, **kwargs): return start(runs, process
 
 def ended(run, seconds=150):
     "What it said."
-    try: said = run.communicate(timeout=seconds)[0]
+    try: run.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         run.terminate()  # torchrun ends its processes
-        raise AssertionError(run.communicate()[0]) from None
-    assert run.returncode == 0, said
-    return said
+        raise AssertionError(said(run)) from None
+    assert run.returncode == 0, said(run)
+    return said(run)
 
 
 @pytest.mark.parametrize('processes', [2, 3])
 def test_equal_to_one_process(processes):
-    said = ended(launch(*checks, processes=processes))
-    for line in checks.values(): assert f'{line}\n' in said, said
+    told = ended(launch(*checks, processes=processes))
+    for line in checks.values(): assert f'{line}\n' in told, told
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason='fewer than two GPUs here')
@@ -81,7 +93,7 @@ def test_killed_at_ten_random_moments(tmp_path):
     for time_around in range(10):
         begun = pids(killed, 2 * (time_around + 1))[-2:]
         time.sleep(moments.uniform(0, 1.2))
-        assert run.poll() is None, run.communicate()[0]
+        assert run.poll() is None, said(run)
         try: os.kill(moments.choice(begun), signal.SIGKILL)
         except ProcessLookupError: raise AssertionError(ended(run)) from None
     ended(run)
@@ -102,9 +114,9 @@ def test_who_waits_for_a_process_that_does_not_go_on_gives_up(tmp_path):
     while is_running(other): time.sleep(0.1)
     waited = time.monotonic() - begin
     os.kill(stopped, signal.SIGKILL)
-    said = run.communicate(timeout=60)[0]
-    assert waited < 20, f'{waited} s\n{said}'  # `train` says 10
-    assert run.returncode and 'timed out' in said.lower(), said
+    told = said(run)
+    assert waited < 20, f'{waited} s\n{told}'  # `train` says 10
+    assert run.returncode and 'timed out' in told.lower(), told
 
 
 settings = '--epochs', 2, '--bs', 500, '--shift', 2, '--checkpoint-every', 5, '--out'
@@ -117,14 +129,14 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
     checkpoint = tmp_path / 'once-2' / 'checkpoint.pt'
     place, copy = {'epoch': 0}, tmp_path / 'stopped' / 'checkpoint.pt'
     while place['epoch'] < 2:
-        assert run.poll() is None, run.communicate()[0]
+        assert run.poll() is None, said(run)
         time.sleep(0.02)
         try: shutil.copy(checkpoint, copy)
         except FileNotFoundError: continue  # not yet there, or between two renames
         place = read_checkpoint(copy)['place']
     os.kill(pids(tmp_path, 2)[-1], signal.SIGKILL)
-    said = ended(run)
-    assert said.count('test accuracy') == 1 and 'once holds a finished run' in said, said
+    told = ended(run)
+    assert told.count('test accuracy') == 1 and 'once holds a finished run' in told, told
 
     ended(launch('mlp_train', *settings, 'alone', cwd=tmp_path))
     for name in ('weights.safetensors', 'history.csv'):
@@ -137,6 +149,6 @@ def test_mlp_train_is_killed_and_goes_on(tmp_path):
 
     # What another launch has left is not gone on with, however often the processes are started again.
     refused = launch('mlp_train', *settings, 'stopped', restarts=1, cwd=tmp_path)
-    said = refused.communicate(timeout=60)[0]
-    assert refused.returncode and 'stopped holds an unfinished run' in said, said
+    told = said(refused)
+    assert refused.returncode and 'stopped holds an unfinished run' in told, told
     assert read_checkpoint(copy)['place'] == place
