@@ -22,6 +22,7 @@ from minibatch_mlp.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ShiftImages,
+    TensorBoard,
     TrainMetrics,
 )
 from minibatch_mlp.checkpoint import Checkpoint, load, read_checkpoint, resume
@@ -335,6 +336,26 @@ def small(*cbs, every=20, model=None, data=x, **more):
 def killed(path, lr=0.1, batch=27):
     with contextlib.suppress(KeyboardInterrupt):
         small(Checkpoint(path, every=5, overwrite=True), KillAt(batch)).fit(3, lr)
+
+
+def test_the_curve_of_a_resumed_run_does_not_run_backwards(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def losses(folder):
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        return [(event.step, event.value) for event in events.Scalars("batch_loss")]
+
+    small(TensorBoard(tmp_path / "alone")).fit(3, 0.1)
+    path = tmp_path / "a.pt"
+    with contextlib.suppress(KeyboardInterrupt):
+        small(Checkpoint(path, every=5), TensorBoard(tmp_path / "killed"), KillAt(27)).fit(3, 0.1)
+    place = read_checkpoint(path)["place"]
+    assert len(losses(tmp_path / "killed")) == 27 and (place["epoch"], place["batch"]) == (2, 5)  # two steps are made again
+    resume(small(Checkpoint(path, every=5), TensorBoard(tmp_path / "killed")), path)
+    found = losses(tmp_path / "killed")
+    assert found == losses(tmp_path / "alone")
+    assert [step for step, _ in found] == [*range(1, len(found) + 1)]
 
 
 def test_a_run_with_other_generators_is_not_resumed_and_can_be_loaded(tmp_path):
