@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -404,9 +405,11 @@ def test_an_update_of_the_screen_is_fast(page):
 def test_reduced_motion(browser, path):
     page = opened(browser, path, reduced_motion="reduce")
     page.locator(E).evaluate(TIMED)
+    start = time.monotonic()
     page.locator(f"{E} >> .run").click()
     page.wait_for_timeout(2600)
-    assert 1 <= page.locator(E).evaluate("e => e.times.length") <= 4
+    updates = page.locator(E).evaluate("e => e.times.length")
+    assert 1 <= updates <= time.monotonic() - start + 2  # one a second, also where the wait was longer
     page.close()
     assert not page.trouble
 
