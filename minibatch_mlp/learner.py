@@ -140,6 +140,7 @@ class Loop:
 
         One of them may leave out the rest."""
         try:
+            # Few parts have clean-ups, and an `ExitStack` takes longer than all else here.
             if not self._told[name]: body()
             elif name not in self._cleaned_up: self._tell_around(name, body)
             else:
