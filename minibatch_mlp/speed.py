@@ -160,99 +160,94 @@ def pack(
                          'needed, with D from 1 to 65,536')
     levels, whole = _levels(x.numpy())
     rows, columns = levels.nonzero()
-    lengths = np.bincount(rows, minlength=len(x))
     starts = np.zeros(len(x) + 1, np.uint64)
-    starts[1:] = np.cumsum((lengths + 3) // 4 * 4)
-    first = np.cumsum(lengths) - lengths # of each picture, if there were no zeros between lists
-    places = np.arange(len(rows)) - (first - starts[:-1].astype(np.int64))[rows]
-    packed = Packed(np.zeros(int(starts[-1]), np.uint16), np.zeros(int(starts[-1]), np.uint8),
-                    starts, whole, x.shape[1])
-    packed.columns[places] = columns
-    packed.pixels[places] = levels[rows, columns]
-    return packed
+    starts[1:] = np.cumsum(np.bincount(rows, minlength=len(x)))
+    return Packed(columns.astype(np.uint16), levels[rows, columns], starts, whole, x.shape[1])
 
 # %% ../nbs/10_speed.ipynb #sp000037
 _any_order = {'reassoc', 'contract', 'nsz'} # sums in any order, but nan and inf are kept
+_units = 64 # hidden units in a block
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
 def _hidden_into(hidden, columns, pixels, starts, rows, levels, W, b):
-    "The hidden units `[n, H]` of the pictures `rows`: `relu(x @ W + b)`."
-    width = W.shape[1]
+    "A block of hidden units `[n, 64]` of the pictures `rows`: `relu(x @ W + b)`."
     for i in prange(len(rows)):
-        for j in range(width): hidden[i, j] = b[j]
-        for e in range(starts[rows[i]], starts[rows[i] + 1], 4):
-            v0, v1 = levels[pixels[e]], levels[pixels[e + 1]]
-            v2, v3 = levels[pixels[e + 2]], levels[pixels[e + 3]]
-            c0, c1, c2, c3 = columns[e], columns[e + 1], columns[e + 2], columns[e + 3]
-            for j in range(width):
-                hidden[i, j] += v0 * W[c0, j] + v1 * W[c1, j] + v2 * W[c2, j] + v3 * W[c3, j]
-        for j in range(width):
+        for j in range(_units): hidden[i, j] = b[j]
+        for e in range(starts[rows[i]], starts[rows[i] + 1]):
+            level, column = levels[pixels[e]], columns[e]
+            for j in range(_units): hidden[i, j] += level * W[column, j]
+        for j in range(_units):
             if hidden[i, j] < 0: hidden[i, j] = 0
 
 # %% ../nbs/10_speed.ipynb #sp000039
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _changes_into(dscores, dhidden, losses, hidden, labels, rows, W, b, lr):
-    "Losses `[n]`, and gradients times `-lr / n` of scores `[n, C]` and hidden units `[n, H]`."
-    n_classes, width = W.shape
+def _dscores_into(dscores, losses, hidden, labels, rows, W, b, lr):
+    "Losses `[n]`, and their gradients with respect to the scores `[n, C]`, times `-lr / n`."
     for i in prange(len(rows)):
-        for k in range(n_classes):
+        scores, label = dscores[i], labels[rows[i]]
+        for k in range(len(b)):
             score = b[k]
-            for j in range(width): score += hidden[i, j] * W[k, j]
-            dscores[i, k] = score
-        label, largest = labels[rows[i]], dscores[i].max()
-        losses[i] = largest - dscores[i, label]
+            for block in range(len(W)):
+                for j in range(_units): score += hidden[block, i, j] * W[block, k, j]
+            scores[k] = score
+        largest = scores[0]
+        for score in scores: largest = max(largest, score)
+        losses[i] = largest - scores[label]
         total = largest - largest # 0 of the right type
-        for k in range(n_classes):
-            dscores[i, k] = np.exp(dscores[i, k] - largest)
-            total += dscores[i, k]
+        for k in range(len(b)):
+            scores[k] = np.exp(scores[k] - largest)
+            total += scores[k]
         losses[i] += np.log(total)
-        for k in range(n_classes): dscores[i, k] /= total
-        dscores[i, label] -= 1
-        for j in range(width): dhidden[i, j] = 0
-        for k in range(n_classes):
-            dscores[i, k] *= -lr / len(rows)
-            for j in range(width): dhidden[i, j] += dscores[i, k] * W[k, j]
-        for j in range(width):
+        for k in range(len(b)): scores[k] /= total
+        scores[label] -= 1
+        for k in range(len(b)): scores[k] *= -lr / len(rows)
+
+# %% ../nbs/10_speed.ipynb #sp000086
+@njit(parallel=True, fastmath=_any_order, cache=True)
+def _dhidden_into(dhidden, hidden, dscores, W, n):
+    "The gradients of a block of hidden units `[n, 64]`, times what `dscores` are multiplied by."
+    for i in prange(n):
+        for j in range(_units): dhidden[i, j] = 0
+        for k in range(len(W)):
+            for j in range(_units): dhidden[i, j] += dscores[i, k] * W[k, j]
+        for j in range(_units):
             if hidden[i, j] == 0: dhidden[i, j] = 0
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _update_last(dscores, hidden, W, b, sums):
-    for k in prange(W.shape[0]):
-        for j in range(W.shape[1]): sums[k, j] = 0
-        for i in range(len(hidden)):
-            for j in range(W.shape[1]): sums[k, j] += dscores[i, k] * hidden[i, j]
-        for j in range(W.shape[1]): W[k, j] += sums[k, j]
-        b[k] += dscores[:len(hidden), k].sum()
+def _update_last(W, hidden, dscores, n, sums):
+    for k in prange(len(W)):
+        for j in range(_units): sums[k, j] = 0
+        for i in range(n):
+            for j in range(_units): sums[k, j] += dscores[i, k] * hidden[i, j]
+        for j in range(_units): W[k, j] += sums[k, j]
 
 # %% ../nbs/10_speed.ipynb #sp000041
 @njit(cache=True)
-def _turn_around(who, how_much, counts, columns, pixels, starts, rows):
-    "For each pixel which of `rows`, at most 64, have ink there: `who` and `how_much` `[D, 64]`."
-    counts[:] = 0
-    who[:] = 0 # what is read beyond the count has to be a row, and no ink
-    how_much[:] = 0
-    for i in range(len(rows)):
+def _sort_by_column(sorted_pixels, begins, columns, pixels, starts, rows):
+    """The pixels of the pictures `rows`: those of column `c` from `begins[c]` to `begins[c + 1]`.
+
+    A pixel is kept as 256 times its picture's place in `rows`, plus its level of grey."""
+    begins[:] = 0
+    for row in rows:
+        for e in range(starts[row], starts[row + 1]): begins[columns[e] + 1] += 1
+    total = 0
+    for c in range(1, len(begins)): begins[c], total = total, total + begins[c]
+    for i in range(len(rows)): # moves each begin to the end of its list, where the next begins
         for e in range(starts[rows[i]], starts[rows[i] + 1]):
-            if pixels[e] == 0: break # the list was filled up to a multiple of four
-            column = columns[e]
-            place = counts[column]
-            who[column, place] = i
-            how_much[column, place] = pixels[e]
-            counts[column] = place + 1
+            end = begins[columns[e] + 1]
+            sorted_pixels[end] = i << 8 | pixels[e]
+            begins[columns[e] + 1] += 1
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _update_first(W, dhidden, who, how_much, counts, levels, sums):
-    for block in prange(len(sums)): # 16 pixels, with room for one sum
-        for c in range(16 * block, min(16 * block + 16, len(W))):
-            for j in range(W.shape[1]): sums[block, j] = 0
-            for e in range(0, counts[c], 4):
-                v0, v1 = levels[how_much[c, e]], levels[how_much[c, e + 1]]
-                v2, v3 = levels[how_much[c, e + 2]], levels[how_much[c, e + 3]]
-                i0, i1, i2, i3 = who[c, e], who[c, e + 1], who[c, e + 2], who[c, e + 3]
-                for j in range(W.shape[1]):
-                    sums[block, j] += (v0 * dhidden[i0, j] + v1 * dhidden[i1, j]
-                                       + v2 * dhidden[i2, j] + v3 * dhidden[i3, j])
-            for j in range(W.shape[1]): W[c, j] += sums[block, j]
+def _update_first(W, dhidden, sorted_pixels, begins, levels, sums):
+    for part in prange(len(sums)): # 64 columns, with room for one sum
+        for c in range(64 * part, min(64 * part + 64, len(W))):
+            if begins[c] == begins[c + 1]: continue
+            for j in range(_units): sums[part, j] = 0
+            for e in range(begins[c], begins[c + 1]):
+                i, level = sorted_pixels[e] >> 8, levels[sorted_pixels[e] & 255]
+                for j in range(_units): sums[part, j] += level * dhidden[i, j]
+            for j in range(_units): W[c, j] += sums[part, j]
 
 # %% ../nbs/10_speed.ipynb #sp000044
 @njit(cache=True)
@@ -267,31 +262,42 @@ def _touch(columns, pixels, starts, rows):
 def _steps(columns, pixels, starts, labels, order, bs, lr, levels, W1, b1, W2, b2):
     "Train on all batches: the weights change, the losses are returned."
     losses = np.empty((len(order) + bs - 1) // bs, W1.dtype)
-    most = min(bs, len(order))
-    hidden, dhidden = np.empty((most, len(b1)), W1.dtype), np.empty((most, len(b1)), W1.dtype)
-    dscores, row_losses = np.empty((most, len(b2)), W1.dtype), np.empty(most, W1.dtype)
-    counts = np.empty(len(W1), np.uint8)
-    who, how_much = np.empty((len(W1), 64), np.uint8), np.empty((len(W1), 64), np.uint8)
-    first_sums, last_sums = np.empty(((len(W1) + 15) // 16, len(b1)), W1.dtype), np.empty_like(W2)
+    (n_blocks, width, _), n_classes, most = W1.shape, len(b2), min(bs, len(order))
+    hidden = np.empty((n_blocks, most, _units), W1.dtype)
+    dhidden = np.empty_like(hidden)
+    dscores, row_losses = np.empty((most, n_classes), W1.dtype), np.empty(most, W1.dtype)
+    sorted_pixels, begins = np.empty(256 * width, np.uint16), np.empty(width + 1, np.uint32)
+    first_sums = np.empty(((width + 63) // 64, _units), W1.dtype)
+    last_sums = np.empty((n_classes, _units), W1.dtype)
     seen = 0
     for step in range(len(losses)):
         rows = order[step * bs:(step + 1) * bs]
         n = len(rows)
         seen += _touch(columns, pixels, starts, rows)
-        _hidden_into(hidden, columns, pixels, starts, rows, levels, W1, b1)
-        _changes_into(dscores, dhidden, row_losses, hidden, labels, rows, W2, b2, lr)
+        for block in range(n_blocks):
+            _hidden_into(hidden[block], columns, pixels, starts, rows, levels, W1[block], b1[block])
+        _dscores_into(dscores, row_losses, hidden, labels, rows, W2, b2, lr)
         losses[step] = row_losses[:n].mean()
-        _update_last(dscores, hidden[:n], W2, b2, last_sums)
-        b1 += dhidden[:n].sum(axis=0)
-        for first in range(0, n, 64):
-            _turn_around(who, how_much, counts, columns, pixels, starts, rows[first:first + 64])
-            _update_first(W1, dhidden[first:], who, how_much, counts, levels, first_sums)
+        for block in range(n_blocks):
+            _dhidden_into(dhidden[block], hidden[block], dscores, W2[block], n)
+            _update_last(W2[block], hidden[block], dscores, n, last_sums)
+            b1[block] += dhidden[block, :n].sum(axis=0)
+        b2 += dscores[:n].sum(axis=0)
+        for first in range(0, n, 256):
+            _sort_by_column(sorted_pixels, begins, columns, pixels, starts, rows[first:first + 256])
+            for block in range(n_blocks):
+                _update_first(W1[block], dhidden[block][first:], sorted_pixels, begins, levels,
+                              first_sums)
     return losses, seen
 
 # %% ../nbs/10_speed.ipynb #sp000046
-def _padded(tensor: Tensor, width: int) -> np.ndarray:
-    "A copy with zeros at the end of each row."
-    return torch.nn.functional.pad(tensor, (0, width - tensor.shape[-1])).contiguous().numpy()
+def _blocks(weights: Tensor) -> np.ndarray:
+    "A copy of weights `[R, H]` as `[B, R, 64]`, with zeros where there is no hidden unit."
+    padded = torch.nn.functional.pad(weights, (0, -weights.shape[1] % _units))
+    return padded.unflatten(1, (-1, _units)).transpose(0, 1).contiguous().numpy()
+
+def _from_blocks(blocks: np.ndarray, n_hidden: int) -> Tensor:
+    return torch.from_numpy(blocks).transpose(0, 1).flatten(1)[:, :n_hidden]
 
 @torch.no_grad()
 def compiled_epoch(
@@ -314,18 +320,17 @@ def compiled_epoch(
                         'layer of hidden units; buffered_epoch takes any number')
     order = _check_order(order, len(packed)).numpy().astype(np.uint64)
     (first, first_bias), (last, last_bias) = layers
-    n_hidden = model.sizes[1]
-    width = (n_hidden + 15) // 16 * 16
     number = first.numpy().dtype.type
-    weights = [_padded(first.T, width), _padded(first_bias, width), _padded(last, width),
-               last_bias.numpy().copy()]
+    W1, b1, W2 = _blocks(first.T), _blocks(first_bias[None])[:, 0], _blocks(last)
+    b2 = last_bias.numpy().copy()
     levels = (np.arange(256) / packed.whole).astype(number)
     threads = torch.get_num_threads()
     losses, _ = _steps(packed.columns, packed.pixels, packed.starts, y.numpy().astype(np.uint64),
-                       order, bs, number(lr), levels, *weights)
+                       order, bs, number(lr), levels, W1, b1, W2, b2)
     torch.set_num_threads(threads) # numba and PyTorch share OpenMP, and numba's start sets it
-    W1, b1, W2, b2 = map(torch.from_numpy, weights)
-    trained = [W1[:, :n_hidden].T, b1[:n_hidden], W2[:, :n_hidden], b2]
+    n_hidden = len(first)
+    trained = [_from_blocks(W1, n_hidden).T, _from_blocks(b1[:, None], n_hidden)[0],
+               _from_blocks(W2, n_hidden), torch.from_numpy(b2)]
     losses = torch.from_numpy(losses)
     good = GoodWeights(model.parameters())
     for p, values in zip(good.parameters, trained): p.copy_(values)

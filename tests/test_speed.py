@@ -65,7 +65,10 @@ def test_batch_sizes(bs):
     assert_same(buffered_epoch, model, x, x, y, bs, 0.01, order, atol=1e-12)
 
 
-@pytest.mark.parametrize("sizes", [(784, 16, 10), (784, 17, 10), (5, 1, 2), (1, 3, 4), (100, 40, 30), (17, 9, 3)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(784, 16, 10), (784, 17, 10), (784, 64, 10), (784, 130, 10), (5, 1, 2), (1, 3, 4), (100, 40, 30), (17, 9, 3)],
+)
 @pytest.mark.parametrize("whole", [255, 256])
 def test_shapes(sizes, whole):
     torch.manual_seed(1)
