@@ -275,7 +275,8 @@ def _steps(columns, pixels, starts, labels, order, bs, lr, levels, W1, b1, W2, b
         n = len(rows)
         seen += _touch(columns, pixels, starts, rows)
         for block in range(n_blocks):
-            _hidden_into(hidden[block], columns, pixels, starts, rows, levels, W1[block], b1[block])
+            _hidden_into(hidden[block], columns, pixels, starts, rows, levels,
+                         W1[block], b1[block])
         _dscores_into(dscores, row_losses, hidden, labels, rows, W2, b2, lr)
         losses[step] = row_losses[:n].mean()
         for block in range(n_blocks):
@@ -284,7 +285,8 @@ def _steps(columns, pixels, starts, labels, order, bs, lr, levels, W1, b1, W2, b
             b1[block] += dhidden[block, :n].sum(axis=0)
         b2 += dscores[:n].sum(axis=0)
         for first in range(0, n, 256):
-            _sort_by_column(sorted_pixels, begins, columns, pixels, starts, rows[first:first + 256])
+            some = rows[first:first + 256]
+            _sort_by_column(sorted_pixels, begins, columns, pixels, starts, some)
             for block in range(n_blocks):
                 _update_first(W1[block], dhidden[block][first:], sorted_pixels, begins, levels,
                               first_sums)
