@@ -69,7 +69,11 @@ _schedules = {'constant': constant_lr, 'linear': linear_lr, 'step': step_lr,
 
 def _default_lr(opt: str, momentum: float) -> float:
     "A rate that trains; momentum makes steps 1 / (1 - momentum) times as long."
-    return 0.001 if opt == 'adamw' else round(0.2 * (1 - momentum), 9)
+    if opt == 'adamw': return 0.001
+    if not 0 <= momentum < 1:
+        raise ValueError(f'momentum is {momentum}: the default lr, 0.2 (1 - momentum), is for '
+                         'momentum from 0 to less than 1: give lr too')
+    return round(0.2 * (1 - momentum), 9)
 
 def _chosen(name: str, choices: dict, value: str) -> Any:
     if value not in choices:
@@ -209,7 +213,7 @@ def _place(out: Path, resume: bool, overwrite: bool) -> tuple[Path, bool]:
 def _settings_to_resume(checkpoint: Path, asked: dict) -> dict:
     """The settings that `checkpoint` was made with, with more epochs if `asked` says so.
 
-    Raises `ValueError` if others differ."""
+    Raises `ValueError` if others differ that do not have their default."""
     try: saved = dict(read_checkpoint(checkpoint)['cbs'])['_Settings']['settings']
     except FileNotFoundError:
         raise FileNotFoundError(f'nothing to resume: there is no {checkpoint}') from None
@@ -376,7 +380,9 @@ def _save_seen(path: Path, forms: list[Tensor], titles: list[str]) -> None:
     rows = math.ceil(len(forms) / columns)
     figure = Figure(figsize=(2.4 * columns, 2.7 * rows), layout='constrained')
     show_images(forms, titles, columns, fig=figure)
-    write_whole(path, lambda temporary: figure.savefig(temporary, format='png'))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = path.suffix.removeprefix('.') or 'png'
+    write_whole(path, lambda temporary: figure.savefig(temporary, format=kind))
 
 # %% ../nbs/14_cli.ipynb #9f2dfeba
 _picture_kinds = '.png', '.jpg', '.jpeg', '.webp', '.bmp', '.gif', '.tif', '.tiff'
@@ -413,7 +419,10 @@ def mlp_predict(
     show: str | None = None, # picture to write, such as seen.png: what the network sees
     json: bool = False, # print a line of JSON for each picture, with all probabilities
 ) -> None:
-    "Print the digit in each picture."
+    """Print the digit in each picture.
+
+    Raises `ValueError` for weights of another network and, after all answers, for pictures in
+    which no digit could be read."""
     model, _ = load_mlp(weights)
     if (model.sizes[0], model.sizes[-1]) != (784, 10):
         raise ValueError(f'{weights}: this network has sizes {model.sizes}, '
@@ -528,7 +537,7 @@ def _train_parser() -> ArgumentParser:
     return parser
 
 def _predict_parser() -> ArgumentParser:
-    parser = _Parser('mlp_predict', mlp_predict.__doc__,
+    parser = _Parser('mlp_predict', mlp_predict.__doc__.split('\n\n')[0],
                      ['mlp_predict 3.png 7.png',
                       'mlp_predict photographs --weights runs/mnist/weights.safetensors'])
     parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))

@@ -32,7 +32,7 @@ def show_image(
 ): # the matplotlib axes
     """Draw one square picture.
 
-    Returns the axes; raises `ValueError` if the numbers cannot form a square."""
+    Returns the axes; raises `ValueError` if a row of numbers cannot be folded into a square."""
     import matplotlib.pyplot as plt
 
     pixels = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)

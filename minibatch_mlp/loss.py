@@ -37,9 +37,11 @@ def log_softmax(
 def _check_batch(scores: Tensor, labels: Tensor) -> None:
     agree = scores.ndim == 2 and labels.ndim == 1 and scores.shape[0] == labels.shape[0]
     if not agree or scores.numel() == 0:
+        hint = ''
+        if labels.ndim == 2: hint = ' (one-hot labels? use target.argmax(dim=1))'
+        if labels.shape[1:] == (1,): hint = ' (labels in a column? use target[:, 0])'
         raise ValueError('expected scores [N, C] and labels [N], N and C at least 1, and not '
-                         f'{list(scores.shape)} and {list(labels.shape)} '
-                         '(one-hot labels? use target.argmax(dim=1))')
+                         f'{list(scores.shape)} and {list(labels.shape)}{hint}')
 
 def _check_labels(labels: Tensor, n_classes: int) -> None:
     if labels.dtype != torch.int64:
