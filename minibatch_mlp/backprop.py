@@ -23,9 +23,7 @@ def forward_by_hand(
 ) -> list[Tensor]: # the inputs, and what came out of each layer; last the scores `[N, C]`
     "The forward pass, with all that the backward pass needs."
     kept = [xb]
-    for layer in layers:
-        if isinstance(layer, ReLU | nn.ReLU): kept.append(kept[-1].relu())
-        else: kept.append(layer(kept[-1]))
+    for layer in layers: kept.append(layer(kept[-1]))
     return kept
 
 def _add_grad(p: Tensor, gradient: Tensor) -> None:
@@ -139,7 +137,12 @@ class Graph:
         return ordered
 
     def backward(self) -> None:
-        "Add to `grad` of all ancestors the derivatives of this node, a single number."
+        """Add to `grad` of all ancestors the derivatives of this node, a single number.
+
+        Raises `ValueError` if it is more than one."""
+        if self.data.numel() != 1:
+            raise ValueError('backward starts at a single number, and this node has shape '
+                             f'{list(self.data.shape)}: take its sum() first')
         passed = {self: torch.ones_like(self.data)}
         for node in reversed(self.ancestors()):
             gradient = passed.pop(node)
@@ -153,7 +156,7 @@ class Node(Graph):
     """A tensor in a formula, with `backward` for its derivatives: a small autograd
     (compare Karpathy's micrograd, which does it for numbers).
 
-    It knows `+`, `-`, `*`, `/`, `@`, `T`, `exp`, `log`, `relu`, `sum` and `pick`."""
+    It knows `+`, `-`, `*`, `/`, `**`, `@`, `T`, `exp`, `log`, `relu`, `sum` and `pick`."""
 
     def __add__(self, other):
         other = _as_node(other)
@@ -165,6 +168,10 @@ class Node(Graph):
                     [(self, lambda d: d * other.data), (other, lambda d: d * self.data)])
 
     def __matmul__(self, other):
+        other = _as_node(other)
+        if not self.data.ndim == other.data.ndim == 2:
+            raise ValueError('@ takes two matrices, and not shapes '
+                             f'{list(self.data.shape)} and {list(other.data.shape)}')
         return Node(self.data @ other.data,
                     [(self, lambda d: d @ other.data.T), (other, lambda d: self.data.T @ d)])
 

@@ -50,7 +50,8 @@ class Registry:
     def __setattr__(self, name: str, value: Any) -> None:
         """Register parameters and modules; anything else is a plain attribute.
 
-        Raises `AttributeError` before `__init__`."""
+        Raises `TypeError` where a registered value would vanish, `KeyError` for a name that the
+        class uses, and `AttributeError` before `__init__`."""
         dictionary = _belongs_in(self, name, value)
         if dictionary is None: return super().__setattr__(name, value)
         if dictionary not in self.__dict__:
@@ -89,7 +90,9 @@ class Registry:
         return names
 
     def register_buffer(self, name: str, tensor: Tensor) -> None:
-        "Keep `tensor` under `name`: saved and moved with the module, and not trained."
+        """Keep `tensor` under `name`: saved and moved with the module, and not trained.
+
+        Raises `TypeError` for what is no tensor, and `KeyError` for a name that is taken."""
         if not isinstance(tensor, Tensor):
             raise TypeError(f'buffer {name!r} must be a tensor, not a {type(tensor).__name__}')
         if name not in self._buffers and hasattr(self, name):
@@ -225,7 +228,7 @@ class Module(TrainableTree):
     def state_dict(self, *, prefix: str = '', keep_vars: bool = False) -> dict[str, Tensor]:
         """All parameters and buffers by full name, a shared one under each of its names.
 
-        `keep_vars` keeps them on the graph."""
+        They share the module's memory. `keep_vars` keeps them on the graph."""
         state = {}
         for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
             if tensor is not None:

@@ -120,7 +120,10 @@ class Optimizer(ParameterGroups):
 # %% ../nbs/05_optim.ipynb #4999938c
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum (Polyak 1964) or Nesterov's (Sutskever et al.
-    2013). Raises as `Optimizer` does."""
+    2013).
+
+    Raises `ValueError` for a setting that is impossible, and `TypeError` or `ValueError` for
+    parameters that cannot be trained."""
     state_names = 'momentum_buffer',
 
     def __init__(
@@ -176,7 +179,9 @@ def _check_betas(betas: tuple[float, float]) -> tuple[float, float]:
 # %% ../nbs/05_optim.ipynb #d80f8f0e
 class AdamW(Optimizer):
     """Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019).
-    Raises as `Optimizer` does."""
+
+    Raises `ValueError` for a setting that is impossible, and `TypeError` or `ValueError` for
+    parameters that cannot be trained."""
     state_names = 'step', 'exp_avg', 'exp_avg_sq'
 
     def __init__(
