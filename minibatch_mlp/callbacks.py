@@ -114,7 +114,9 @@ class EarlyStopping(Monitor):
         """To the best epoch so far.
 
         A fit that ends well does so by itself; call it after one that was interrupted."""
-        if self.copy.state is not None: self.copy.put_back(learn)
+        if self.copy.state is None: return
+        self.copy.put_back(learn)
+        learn.scale_lr(1.) # the copy has the rate that a schedule had set
 
     def state_dict(self) -> dict:
         return {'best': self.best, 'waited': self.waited, 'copy': self.copy.state}
@@ -381,7 +383,7 @@ class LRFinder(Callback):
         best = min(self.losses, default=math.inf)
         if not learn.loss_value < best + 3 * abs(best): raise StopFit # also for `nan`
         learn.scale_lr(self.growth ** len(self.losses))
-        self.lrs.append(learn.opt.param_groups[0]['lr'])
+        self.lrs.append(max(group['lr'] for group in learn.opt.param_groups)) # as in `fit`
         self.losses.append(learn.loss_value)
 
     def after_batch(self, learn: Learner) -> None:
@@ -401,7 +403,8 @@ class LRFinder(Callback):
 
         Raises `ValueError` for fewer than two batches."""
         if len(self.losses) < 2:
-            raise ValueError('the loss blew up at once: let lr_find begin with a lower rate')
+            raise ValueError('the loss blew up at once: let lr_find begin with a lower rate, '
+                             'and check that the inputs are finite')
         return self.lrs[min(range(len(self.lrs)), key=self.smooth.__getitem__)] / 4
 
     def plot(self, ax: Any = None) -> Any: # matplotlib axes; `None` makes a new figure

@@ -425,7 +425,8 @@ class TrainingLoop(EpochLoop):
     def progress(self) -> float:
         """The share of the fit that was done before this batch, in `[0, 1]`.
 
-        It counts whole epochs if `dls.train` has no length."""
+        Ask within a batch: after an epoch it is what it was before. It counts whole epochs if
+        `dls.train` has no length."""
         done, batches = self.epoch - self.first_epoch, _length(self.dls.train)
         if batches and self.batch: done += (self.batch - 1) / batches
         if batches and self.batch > batches:
