@@ -211,11 +211,10 @@ class NoiseEstimate:
         whole = groups[0]
         for group in groups[1:]: whole = whole.merge(group)
         self.noise, self.rows = whole.noise, whole.rows
-        others = [whole.merge(group, sign=-1).noise for group in groups]
-        inverses = [noise.signal / noise.spread for noise in others]
+        inverses = [_inverse(whole.merge(group, sign=-1).noise) for group in groups]
         scatter = sum((inverse - mean(inverses)) ** 2 for inverse in inverses)
         error = math.sqrt(scatter * (len(groups) - 1) / len(groups))
-        inverse = self.noise.signal / self.noise.spread
+        inverse = _inverse(self.noise)
         self.low, self.high = (1 / value if value > 0 else math.inf
                                for value in (inverse + 2 * error, inverse - 2 * error))
 
@@ -231,6 +230,9 @@ class NoiseEstimate:
     @property
     def suggestion(self) -> str:
         "What the estimate says about the batch size."
+        if self.low == math.inf:
+            return ('The gradients of the batches are zero, equal, or cancel each other: they tell '
+                    'no noise scale')
         if self.high == math.inf:
             return (f'{self.rows:,} rows are too few to tell the mean gradient from noise: the '
                     f'noise scale is above {_rounded(self.low)}. Look at more batches')
@@ -247,7 +249,7 @@ class NoiseEstimate:
         "Draw what steps and rows cost by the law, and the range. Returns the axes."
         import matplotlib.pyplot as plt
 
-        if self.scale == math.inf: raise ValueError(self.suggestion)
+        if math.inf in (self.low, self.scale): raise ValueError(self.suggestion)
         ax = ax or plt.subplots()[1]
         sizes = self.scale * 2. ** torch.arange(-6, 6.1, 0.25)
         ax.loglog(sizes, self.steps(sizes), label='steps')
@@ -257,6 +259,9 @@ class NoiseEstimate:
         ax.set(xlabel='batch size', ylabel='times the fewest')
         ax.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3)
         return ax
+
+def _inverse(noise: GradientNoise) -> float: # of the noise scale; 0 without noise
+    return noise.signal / noise.spread if noise.spread > 0 else 0.
 
 def _rounded(value: float) -> str:
     if value < 1: return f'{value:.1g}'

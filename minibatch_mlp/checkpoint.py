@@ -159,7 +159,8 @@ def read_checkpoint(
 ) -> dict: # as run_state gave it
     """Read a checkpoint, and run no code in it.
 
-    Raises `ValueError` if it and the one before are damaged or something else."""
+    Raises `ValueError` if it and the one before are damaged or something else, and `OSError`
+    if there is none."""
     path = Path(path).expanduser()
     try: return _read_whole(path)
     except Exception as error: # a damaged file can make its reader fail in any way
@@ -189,7 +190,7 @@ def load(
 ) -> None:
     """Take over model, optimiser, history and random numbers of a checkpoint.
 
-    Raises `ValueError` if it does not fit."""
+    Raises `ValueError` if it does not fit, and what `read_checkpoint` raises."""
     state = read_checkpoint(path)
     _take_over(learn, state, path)
     learn.batch = 0
@@ -254,7 +255,7 @@ def resume(
     """Go on with a fit that was saved under way, as if it had never stopped.
 
     Raises `ValueError` if no fit was under way, if the settings are others, or if it does not
-    fit; and what `fit` raises."""
+    fit; and what `read_checkpoint` and `fit` raise."""
     state = read_checkpoint(path)
     place = state['place']
     if not place['fitting']:
@@ -347,7 +348,8 @@ def _check_finished(learn: Learner, path: Path) -> None:
 def _is_same_run(learn: Learner, state: dict) -> bool: # one may be some epochs ahead
     for name in ('first_epoch', 'last_epoch', 'base_lrs'):
         if getattr(learn, name) != state['place'][name]: return False
-    return all(row == other for row, other in zip(learn.history, state['history']))
+    rows = zip(learn.history, state['history'])
+    return all(repr(row) == repr(other) for row, other in rows) # `nan` is not equal to itself
 
 # %% ../nbs/09_checkpoint.ipynb #ee0268e9
 class Checkpoint(KeepUnfinished, Monitor):

@@ -132,7 +132,7 @@ def _stop_unless_finite(losses: Tensor, good: GoodWeights, lr: float) -> None:
 # %% ../nbs/10_speed.ipynb #sp000034
 @dataclass(frozen=True)
 class Packed:
-    "Pictures as lists of their pixels that are not zero, one list after another."
+    "Pictures as lists of their pixels that are not zero, one after another: `E` pixels in all."
     columns: np.ndarray # which pixel, uint16 `[E]`
     pixels: np.ndarray # its level of grey, uint8 `[E]`
     starts: np.ndarray # where each picture's list starts, and the last one ends, uint64 `[N + 1]`
@@ -143,11 +143,14 @@ class Packed:
 
 def _levels(x: np.ndarray) -> tuple[np.ndarray, int]:
     "The bytes that the pixels came from, and what they were divided by."
+    found = []
     for whole in (256, 255):
         with np.errstate(invalid='ignore'): # nan
             bytes_ = np.rint(x * whole).clip(0, 255).astype(np.uint8)
-        if np.array_equal(x, (bytes_ / whole).astype(x.dtype)): return bytes_, whole
-    row, column = np.argwhere(x != (bytes_ / whole).astype(x.dtype))[0]
+        wrong = np.argwhere(x != (bytes_ / whole).astype(x.dtype)) # row and column of each
+        if not len(wrong): return bytes_, whole
+        found.append(wrong)
+    row, column = min(found, key=len)[0] # what they were divided by has fewer
     raise ValueError(f'pixel {column} of row {row} is {x[row, column]:g}: each must be a whole '
                      'number from 0 to 255, divided by 256 as in load_mnist(), or by 255')
 
@@ -165,24 +168,28 @@ def pack(
     return Packed(columns.astype(np.uint16), levels[rows, columns], starts, whole, x.shape[1])
 
 # %% ../nbs/10_speed.ipynb #sp000037
-_any_order = {'reassoc', 'contract', 'nsz'} # sums in any order, but nan and inf are kept
+_any_order = {'reassoc', 'contract', 'nsz'} # the compiler orders a sum; nan and inf are kept
 _units = 64 # hidden units in a block
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _hidden_into(hidden, columns, pixels, starts, rows, levels, W, b):
-    "A block of hidden units `[n, 64]` of the pictures `rows`: `relu(x @ W + b)`."
+def _hidden_into(hidden, columns, pixels, starts, rows, pixel_values, W, b):
+    """A block of hidden units `[n, 64]` of the pictures `rows`: `relu(x @ W + b)`, `W` `[D, 64]`.
+
+    `pixel_values` `[256]` has the pixel of each level of grey."""
     for i in prange(len(rows)):
         for j in range(_units): hidden[i, j] = b[j]
         for e in range(starts[rows[i]], starts[rows[i] + 1]):
-            level, column = levels[pixels[e]], columns[e]
-            for j in range(_units): hidden[i, j] += level * W[column, j]
+            pixel, column = pixel_values[pixels[e]], columns[e]
+            for j in range(_units): hidden[i, j] += pixel * W[column, j]
         for j in range(_units):
             if hidden[i, j] < 0: hidden[i, j] = 0
 
 # %% ../nbs/10_speed.ipynb #sp000039
 @njit(parallel=True, fastmath=_any_order, cache=True)
 def _dscores_into(dscores, losses, hidden, labels, rows, W, b, lr):
-    "Losses `[n]`, and their gradients with respect to the scores `[n, C]`, times `-lr / n`."
+    """Losses `[n]`, and their gradients with respect to the scores `[n, C]`, times `-lr / n`.
+
+    `hidden` is `[blocks, n, 64]`, and `W` `[blocks, C, 64]`."""
     for i in prange(len(rows)):
         scores, label = dscores[i], labels[rows[i]]
         for k in range(len(b)):
@@ -214,12 +221,12 @@ def _dhidden_into(dhidden, hidden, dscores, W, n):
             if hidden[i, j] == 0: dhidden[i, j] = 0
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _update_last(W, hidden, dscores, n, sums):
+def _update_last(W, hidden, dscores, n):
     for k in prange(len(W)):
-        for j in range(_units): sums[k, j] = 0
+        sums = np.zeros(_units, W.dtype)
         for i in range(n):
-            for j in range(_units): sums[k, j] += dscores[i, k] * hidden[i, j]
-        for j in range(_units): W[k, j] += sums[k, j]
+            for j in range(_units): sums[j] += dscores[i, k] * hidden[i, j]
+        for j in range(_units): W[k, j] += sums[j]
 
 # %% ../nbs/10_speed.ipynb #sp000041
 @njit(cache=True)
@@ -228,26 +235,24 @@ def _sort_by_column(sorted_pixels, begins, columns, pixels, starts, rows):
 
     A pixel is kept as 256 times its picture's place in `rows`, plus its level of grey."""
     begins[:] = 0
-    for row in rows:
+    for row in rows: # column c is counted in begins[c + 1]
         for e in range(starts[row], starts[row + 1]): begins[columns[e] + 1] += 1
-    total = 0
-    for c in range(1, len(begins)): begins[c], total = total, total + begins[c]
-    for i in range(len(rows)): # moves each begin to the end of its list, where the next begins
+    for c in range(len(begins) - 1): begins[c + 1] += begins[c]
+    ends = begins[:-1].copy() # of the lists so far
+    for i in range(len(rows)):
         for e in range(starts[rows[i]], starts[rows[i] + 1]):
-            end = begins[columns[e] + 1]
-            sorted_pixels[end] = i << 8 | pixels[e]
-            begins[columns[e] + 1] += 1
+            sorted_pixels[ends[columns[e]]] = i << 8 | pixels[e]
+            ends[columns[e]] += 1
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _update_first(W, dhidden, sorted_pixels, begins, levels, sums):
-    for part in prange(len(sums)): # 64 columns, with room for one sum
-        for c in range(64 * part, min(64 * part + 64, len(W))):
-            if begins[c] == begins[c + 1]: continue
-            for j in range(_units): sums[part, j] = 0
-            for e in range(begins[c], begins[c + 1]):
-                i, level = sorted_pixels[e] >> 8, levels[sorted_pixels[e] & 255]
-                for j in range(_units): sums[part, j] += level * dhidden[i, j]
-            for j in range(_units): W[c, j] += sums[part, j]
+def _update_first(W, dhidden, sorted_pixels, begins, pixel_values):
+    for c in prange(len(W)):
+        if begins[c] == begins[c + 1]: continue
+        sums = np.zeros(_units, W.dtype)
+        for e in range(begins[c], begins[c + 1]):
+            i, pixel = sorted_pixels[e] >> 8, pixel_values[sorted_pixels[e] & 255]
+            for j in range(_units): sums[j] += pixel * dhidden[i, j]
+        for j in range(_units): W[c, j] += sums[j]
 
 # %% ../nbs/10_speed.ipynb #sp000044
 @njit(cache=True)
@@ -259,37 +264,38 @@ def _touch(columns, pixels, starts, rows):
     return seen
 
 @njit(cache=True)
-def _steps(columns, pixels, starts, labels, order, bs, lr, levels, W1, b1, W2, b2):
-    "Train on all batches: the weights change, the losses are returned."
+def _steps(columns, pixels, starts, labels, order, bs, lr, pixel_values, W1, b1, W2, b2):
+    """Train on all batches: the weights change, the losses are returned.
+
+    `W1` is `[blocks, D, 64]`, `b1` `[blocks, 64]`, `W2` `[blocks, C, 64]` and `b2` `[C]`."""
     losses = np.empty((len(order) + bs - 1) // bs, W1.dtype)
-    (n_blocks, width, _), n_classes, most = W1.shape, len(b2), min(bs, len(order))
+    n_blocks, width, _ = W1.shape
+    most = min(bs, len(order)) # rows in a batch
     hidden = np.empty((n_blocks, most, _units), W1.dtype)
     dhidden = np.empty_like(hidden)
-    dscores, row_losses = np.empty((most, n_classes), W1.dtype), np.empty(most, W1.dtype)
+    dscores, row_losses = np.empty((most, len(b2)), W1.dtype), np.empty(most, W1.dtype)
     sorted_pixels, begins = np.empty(256 * width, np.uint16), np.empty(width + 1, np.uint32)
-    first_sums = np.empty(((width + 63) // 64, _units), W1.dtype)
-    last_sums = np.empty((n_classes, _units), W1.dtype)
     seen = 0
     for step in range(len(losses)):
         rows = order[step * bs:(step + 1) * bs]
         n = len(rows)
         seen += _touch(columns, pixels, starts, rows)
         for block in range(n_blocks):
-            _hidden_into(hidden[block], columns, pixels, starts, rows, levels,
+            _hidden_into(hidden[block], columns, pixels, starts, rows, pixel_values,
                          W1[block], b1[block])
         _dscores_into(dscores, row_losses, hidden, labels, rows, W2, b2, lr)
         losses[step] = row_losses[:n].mean()
         for block in range(n_blocks):
             _dhidden_into(dhidden[block], hidden[block], dscores, W2[block], n)
-            _update_last(W2[block], hidden[block], dscores, n, last_sums)
+            _update_last(W2[block], hidden[block], dscores, n)
             b1[block] += dhidden[block, :n].sum(axis=0)
         b2 += dscores[:n].sum(axis=0)
         for first in range(0, n, 256):
             some = rows[first:first + 256]
             _sort_by_column(sorted_pixels, begins, columns, pixels, starts, some)
             for block in range(n_blocks):
-                _update_first(W1[block], dhidden[block][first:], sorted_pixels, begins, levels,
-                              first_sums)
+                _update_first(W1[block], dhidden[block][first:], sorted_pixels, begins,
+                              pixel_values)
     return losses, seen
 
 # %% ../nbs/10_speed.ipynb #sp000046
@@ -325,10 +331,10 @@ def compiled_epoch(
     number = first.numpy().dtype.type
     W1, b1, W2 = _blocks(first.T), _blocks(first_bias[None])[:, 0], _blocks(last)
     b2 = last_bias.numpy().copy()
-    levels = (np.arange(256) / packed.whole).astype(number)
+    pixel_values = (np.arange(256) / packed.whole).astype(number)
     threads = torch.get_num_threads()
     losses, _ = _steps(packed.columns, packed.pixels, packed.starts, y.numpy().astype(np.uint64),
-                       order, bs, number(lr), levels, W1, b1, W2, b2)
+                       order, bs, number(lr), pixel_values, W1, b1, W2, b2)
     torch.set_num_threads(threads) # numba and PyTorch share OpenMP, and numba's start sets it
     n_hidden = len(first)
     trained = [_from_blocks(W1, n_hidden).T, _from_blocks(b1[:, None], n_hidden)[0],
