@@ -137,7 +137,7 @@ def shared_loader(
 
 # %% ../nbs/12_distributed.ipynb #ds000012
 def init_distributed(
-    backend: str | None = None, # such as 'gloo' or 'nccl'; `None` takes what suits each device
+    backend: str | None = None, # such as 'gloo' or 'cpu:gloo,cuda:nccl'; `None`: what suits
     timeout: float = 300., # seconds that a process waits for another
 ) -> None:
     """Join the processes that torchrun has started. A second call does nothing.
@@ -202,7 +202,9 @@ def first_decides(
 def is_under_way(
     path: str | Path, # file of a checkpoint
 ) -> bool: # the same in all processes
-    "Whether the checkpoint is there, and its fit has not come to its end."
+    """Whether the checkpoint is there, and its fit has not come to its end.
+
+    Raises what `init_distributed` and `read_checkpoint` raise."""
     def look():
         try: return read_checkpoint(path)['place']['fitting']
         except FileNotFoundError: return False
@@ -327,7 +329,7 @@ def _tensors(model: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(model.state_dict()) if isinstance(leaf, Tensor)]
 
 # %% ../nbs/12_distributed.ipynb #ds000051
-def _described_data(dl: Any) -> str: # up to 1,000 rows of each tensor stand for all
+def _described_data(dl: Any) -> str: # fewer than 2,000 rows of each tensor stand for all
     "The length of the data, and a checksum where they are tensors."
     data = getattr(dl, 'dataset', dl)
     tensors = tree_leaves(getattr(data, 'tensors', data if isinstance(data, list) else []))
@@ -383,13 +385,15 @@ class Distributed(AverageGradients):
     """What a learner needs under torchrun: it trains as one process would, to the same numbers.
 
     Each process computes with its share of every batch. The first one prints and saves for all.
-    Raises what `init_distributed` raises, and in all processes `ValueError` when a fit begins,
-    if they have other data or settings, or a batch that they cannot share."""
+    Raises what `init_distributed` raises, and when a fit begins, in all processes, `ValueError`
+    for other data or settings and for a batch that they cannot share, `TypeError` for a
+    `DistributedDataParallel` or a loader that is shared already, and `FileNotFoundError` if one
+    does not see the checkpoint."""
 
     def __init__(
         self,
-        backend: str | None = None, # such as 'gloo' or 'nccl'; `None`: what suits each device
-        timeout: float = 300., # seconds that a process waits for another
+        backend: str | None = None, # one that serves the CPU too, as 'gloo' or 'cpu:gloo,cuda:nccl'
+        timeout: float = 300., # seconds that a process waits for another, if not yet joined
     ):
         init_distributed(backend, timeout)
         super().__init__()

@@ -53,6 +53,7 @@ def mnist_form(
     for profile in (ink.sum(1), ink.sum(0)):
         middles = torch.arange(len(profile)).double() + 0.5
         centre = scale * (profile @ middles / profile.sum()).item()
+        # Moved by whole pixels, the centre comes to lie in pixel 14.
         start = min(max(np.ceil(14 - centre - 1e-9), 0), # keep it in the field
                     np.floor(28 - scale * len(profile) + 1e-9))
         matrices.append(_overlap(28, len(profile), scale, start))
@@ -107,7 +108,7 @@ def _cells(pixels: np.ndarray) -> np.ndarray:
     return np.median(padded.reshape(rows, _CELL, columns, _CELL, 3), axis=(1, 3))
 
 def _spread(differences: np.ndarray) -> float:
-    "The standard deviation of normal `differences` around 0, whatever half of them is."
+    "The standard deviation of normal `differences` around 0; twice that if half are something else."
     return np.quantile(np.abs(differences), 0.25) / 0.3186
 
 # %% ../nbs/13_draw.ipynb #pic00011
@@ -177,6 +178,7 @@ def _on_lines(
     line = rows + shifts[columns] # the number of each mark's line
     n = height + shifts.max() # lines
     marked = np.bincount(line, minlength=n)
+    # Column c meets the lines from shifts[c] to shifts[c] + height - 1.
     first, behind = (np.bincount(numbers, minlength=n + 1)
                      for numbers in (shifts, shifts + height))
     length = (first - behind).cumsum()[:n] # of each line, as far as it lies in the picture
@@ -259,12 +261,16 @@ def otsu_threshold(
     bins: int = 256, # thresholds that are tried
 ) -> float:
     """The threshold that leaves the largest variance between what is below and above
-    (Otsu 1979)."""
+    (Otsu 1979).
+
+    Raises `ValueError` if there are no two different values."""
+    if not values.size or values.min() == values.max():
+        raise ValueError('values are all the same: no threshold divides them')
     counts, edges = np.histogram(values, bins=bins)
     sums = counts * (edges[:-1] + edges[1:]) / 2
     n_below, sum_below = counts.cumsum()[:-1], sums.cumsum()[:-1]
     n_above, sum_above = counts.sum() - n_below, sums.sum() - sum_below
-    # The outer bins are never empty, so no group is.
+    # The smallest and the largest value are in the outer bins, so no group is empty.
     between = n_below * n_above * (sum_below / n_below - sum_above / n_above) ** 2
     return float(edges[1:-1][between.argmax()])
 
