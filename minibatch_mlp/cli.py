@@ -483,7 +483,8 @@ class _BadArguments(Exception):
     "A command line that cannot be meant."
 
 class _Parser(ArgumentParser):
-    def __init__(self, name: str, description: str, examples: Sequence[str]):
+    def __init__(self, name: str, func: Callable, examples: Sequence[str]):
+        description = func.__doc__.split('\n\n')[0] # what it raises is for callers
         lines = '\n  '.join(['examples:', *examples])
         super().__init__(name, description=description, epilog=lines,
                          formatter_class=RawDescriptionHelpFormatter)
@@ -511,7 +512,7 @@ def _option(name: str) -> str: return f'--{name.replace("_", "-")}'
 
 # %% ../nbs/14_cli.ipynb #a7000024
 def _train_parser() -> ArgumentParser:
-    parser = _Parser('mlp_train', mlp_train.__doc__.split('\n\n')[0], [
+    parser = _Parser('mlp_train', mlp_train, [
         'mlp_train',
         'mlp_train --hidden 512,256 --opt adamw --schedule one-cycle --shift 2 --bs 128 '
         '--epochs 20',
@@ -537,7 +538,7 @@ def _train_parser() -> ArgumentParser:
     return parser
 
 def _predict_parser() -> ArgumentParser:
-    parser = _Parser('mlp_predict', mlp_predict.__doc__.split('\n\n')[0],
+    parser = _Parser('mlp_predict', mlp_predict,
                      ['mlp_predict 3.png 7.png',
                       'mlp_predict photographs --weights runs/mnist/weights.safetensors'])
     parser.add_argument('images', nargs='+', **_about(mlp_predict, 'images'))

@@ -137,7 +137,7 @@ def shared_loader(
 
 # %% ../nbs/12_distributed.ipynb #ds000012
 def init_distributed(
-    backend: str | None = None, # such as 'gloo' or 'cpu:gloo,cuda:nccl'; `None`: what suits
+    backend: str | None = None, # such as 'gloo' or 'nccl'; `None` takes what suits each device
     timeout: float = 300., # seconds that a process waits for another
 ) -> None:
     """Join the processes that torchrun has started. A second call does nothing.
@@ -392,7 +392,7 @@ class Distributed(AverageGradients):
 
     def __init__(
         self,
-        backend: str | None = None, # one that serves the CPU too, as 'gloo' or 'cpu:gloo,cuda:nccl'
+        backend: str | None = None, # must serve the CPU too; `None` takes what suits each device
         timeout: float = 300., # seconds that a process waits for another, if not yet joined
     ):
         init_distributed(backend, timeout)

@@ -147,10 +147,11 @@ def _levels(x: np.ndarray) -> tuple[np.ndarray, int]:
     for whole in (256, 255):
         with np.errstate(invalid='ignore'): # nan
             bytes_ = np.rint(x * whole).clip(0, 255).astype(np.uint8)
-        wrong = np.argwhere(x != (bytes_ / whole).astype(x.dtype)) # row and column of each
-        if not len(wrong): return bytes_, whole
+        wrong = x != (bytes_ / whole).astype(x.dtype)
+        if not wrong.any(): return bytes_, whole
         found.append(wrong)
-    row, column = min(found, key=len)[0] # what they were divided by has fewer
+    fewer = min(found, key=np.count_nonzero) # as with the number that they were divided by
+    row, column = np.argwhere(fewer)[0]
     raise ValueError(f'pixel {column} of row {row} is {x[row, column]:g}: each must be a whole '
                      'number from 0 to 255, divided by 256 as in load_mnist(), or by 255')
 
@@ -337,7 +338,7 @@ def compiled_epoch(
                        order, bs, number(lr), pixel_values, W1, b1, W2, b2)
     torch.set_num_threads(threads) # numba and PyTorch share OpenMP, and numba's start sets it
     n_hidden = len(first)
-    trained = [_from_blocks(W1, n_hidden).T, _from_blocks(b1[:, None], n_hidden)[0],
+    trained = [_from_blocks(W1, n_hidden).T, torch.from_numpy(b1).flatten()[:n_hidden],
                _from_blocks(W2, n_hidden), torch.from_numpy(b2)]
     losses = torch.from_numpy(losses)
     good = GoodWeights(model.parameters())

@@ -49,12 +49,12 @@ def launch(*args, processes=2, restarts=0, **kwargs): return start(runs, process
 
 def ended(run, seconds=150):
     "What it said."
-    try: run.wait(timeout=seconds)
+    try: told = said(run, seconds)
     except subprocess.TimeoutExpired:
         run.terminate()  # torchrun ends its processes
         raise AssertionError(said(run)) from None
-    assert run.returncode == 0, said(run)
-    return said(run)
+    assert run.returncode == 0, told
+    return told
 
 
 @pytest.mark.parametrize('processes', [2, 3])

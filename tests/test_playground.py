@@ -382,9 +382,11 @@ def test_two_on_one_page(browser, tmp_path):
 
 TIMED = """element => {
     element.times = [];
+    element.begun = []; // when, while it runs
     const paint = element.paint;
     element.paint = () => {
         const start = performance.now();
+        if (element.running) element.begun.push(start);
         paint.call(element);
         element.times.push(performance.now() - start);
     };
@@ -403,16 +405,7 @@ def test_an_update_of_the_screen_is_fast(page):
 
 def test_reduced_motion(browser, path):
     page = opened(browser, path, reduced_motion="reduce")
-    page.locator(E).evaluate(
-        """element => {
-            element.begun = [];
-            const paint = element.paint;
-            element.paint = () => {
-                if (element.running) element.begun.push(performance.now());
-                paint.call(element);
-            };
-        }"""
-    )
+    page.locator(E).evaluate(TIMED)
     page.locator(f"{E} >> .run").click()
     page.wait_for_function(f"document.querySelector('{E}').begun.length > 2")
     begun = page.locator(E).evaluate("e => e.begun")
