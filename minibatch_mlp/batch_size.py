@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 
 from minibatch_mlp.backprop import (
-    _layers_known_by_hand, _loss_and_probs, _scores_gradient, forward_by_hand, layer_gradients,
+    _loss_and_probs, _scores_gradient, forward_by_hand, layer_gradients, weights_by_layer,
 )
 from .callbacks import run_trial
 from .data import Split, load_mnist
 from .learner import Callback, Learner, SkipStep, StopFit, optimized_parameters
-from .loss import _check_batch, _check_labels, cross_entropy
+from .loss import _check_batch, _check_labels
 from .training import _check_whole, accuracy
 
 # %% ../nbs/11_batch_size.ipynb #bs000009
@@ -118,7 +118,7 @@ def gradient_noise(
     """Spread and signal over all rows, exactly, with one pass.
 
     Raises `TypeError` for another model, and `ValueError` for what `cross_entropy` refuses."""
-    layers = _layers_known_by_hand(model, cross_entropy)
+    layers = weights_by_layer(model)
     squares, sums = 0., {}
     for xb, yb in zip(x.split(5000), y.split(5000)): # so that memory is bounded
         kept = forward_by_hand(layers, xb)
@@ -126,12 +126,12 @@ def gradient_noise(
         _check_labels(yb, kept[-1].shape[1])
         _, probs = _loss_and_probs(kept[-1], yb)
         of_scores = _scores_gradient(probs, yb) * len(xb) # each row's own
-        for layer, d, before in layer_gradients(layers, kept, of_scores):
-            has_bias = layer.bias is not None
+        for weight, bias, d, before in layer_gradients(layers, kept, of_scores):
+            has_bias = bias is not None
             lengths = before.square().sum(dim=1) + has_bias
             squares += (d.square().sum(dim=1) * lengths).sum().item()
-            sums[layer, 'weight'] = sums.get((layer, 'weight'), 0) + d.T @ before
-            if has_bias: sums[layer, 'bias'] = sums.get((layer, 'bias'), 0) + d.sum(dim=0)
+            sums[weight] = sums.get(weight, 0) + d.T @ before
+            if has_bias: sums[bias] = sums.get(bias, 0) + d.sum(dim=0)
     signal = sum((total / len(x)).square().sum().item() for total in sums.values())
     return GradientNoise(squares / len(x) - signal, signal)
 
