@@ -224,7 +224,7 @@ def command_against_parts(path, rounds=5):
     "`mlp_train` over the time of importing torch plus its epochs; its peak memory over that of the classic script."
     time_ratios, memory_ratios = [], []
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-c", "from minibatch_mlp.cli import _train_command; _train_command()"]
+        command = ["-c", "from minibatch_mlp.commands import train; train()"]
         script = str(Path(__file__).with_name("classic_script.py"))
         for _ in range(rounds):
             importing, _, _ = timed_process(["-c", "import torch"], cwd=folder)
@@ -244,7 +244,7 @@ def command_against_script(path, rounds=5):
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         script = str(Path(__file__).with_name("idiom_script.py"))
-        command = ["-c", "from minibatch_mlp.cli import _train_command; _train_command()", "--overwrite"]
+        command = ["-c", "from minibatch_mlp.commands import train; train()", "--overwrite"]
         for _ in range(rounds):
             usual, _, _ = timed_process([script, path], cwd=folder)
             ours, _, _ = timed_process(command, cwd=folder)

@@ -565,7 +565,7 @@ def _tell_warnings(command: str) -> None:
 def _run_command(func: Callable, make_parser: Callable[[], ArgumentParser]) -> None:
     "Call `func` with the arguments of the command line, and end the process if it fails."
     name = func.__name__
-    # At exit Python looks for garbage among all of PyTorch's objects, which takes half a second.
+    # At exit Python would look for garbage among all objects, although the process ends.
     atexit.register(gc.freeze)
     try:
         _tell_warnings(name)
