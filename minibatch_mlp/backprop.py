@@ -96,7 +96,7 @@ def _loss_and_probs(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scores_gradient(probs: Tensor, yb: Tensor) -> Tensor:
     "softmax - one_hot, over the number of rows: `[N, C]`."
-    return probs.scatter(1, yb.unsqueeze(1), -1., reduce='add').div_(len(yb))
+    return probs.scatter(1, yb.unsqueeze(1), -1., reduce='add').div_(yb.shape[0])
 
 # %% ../nbs/04_backprop.ipynb #c6ff0dd2
 def by_hand(

@@ -163,7 +163,7 @@ def count_rows(
     """The common length of the tensors in `batch`.
 
     Raises `TypeError` if there are none, and `ValueError` if lengths differ."""
-    if isinstance(batch, Tensor) and batch.ndim: return len(batch)
+    if isinstance(batch, Tensor) and batch.ndim: return batch.shape[0]
     tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
     if not tensors:
         raise TypeError(f'a batch must hold tensors, not a {type(batch).__name__}: '
