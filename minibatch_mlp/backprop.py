@@ -92,7 +92,7 @@ def _loss_and_probs(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
     shifted = scores - scores.amax(dim=1, keepdim=True)
     exps = shifted.exp()
     totals = exps.sum(dim=1, keepdim=True)
-    return (totals.log() - _picked(shifted, yb)).mean(), exps / totals
+    return (totals.log() - _picked(shifted, yb)).mean(), exps.div_(totals)
 
 def _scores_gradient(probs: Tensor, yb: Tensor) -> Tensor:
     "softmax - one_hot, over the number of rows: `[N, C]`."

@@ -54,7 +54,7 @@ def _loss_and_gradient_into(room: _Room, labels: Tensor) -> Tensor:
 # %% ../nbs/10_speed.ipynb #sp000023
 def _update_from(room: _Room, layers: list, lr: float) -> None:
     "One step of gradient descent for all layers."
-    share = -lr / len(room.total)
+    share = -lr / room.ones.shape[0]
     for i in reversed(range(len(layers))):
         (W, b), d, before = layers[i], room.gradients[i + 1], room.outputs[i]
         if i > 0: torch.mm(d, W, out=room.gradients[i])
@@ -112,7 +112,7 @@ def buffered_epoch(
     losses = []
     room = _Room(model.sizes, x, len(batches[0]))
     for step, rows in enumerate(batches):
-        if len(rows) < len(room.total): room = _Room(model.sizes, x, len(rows)) # the last
+        if rows.shape != room.ones.shape: room = _Room(model.sizes, x, len(rows)) # the last
         torch.index_select(x, 0, rows, out=room.outputs[0])
         _scores_into(room, layers)
         losses.append(_loss_and_gradient_into(room, labels[step]))
@@ -231,27 +231,24 @@ def _update_last(W, hidden, dscores, n):
 
 # %% ../nbs/10_speed.ipynb #sp000041
 @njit(cache=True)
-def _sort_by_column(sorted_pixels, begins, columns, pixels, starts, rows):
-    """The pixels of the pictures `rows`: those of column `c` from `begins[c]` to `begins[c + 1]`.
+def _sort_by_column(lists, lengths, columns, pixels, starts, rows):
+    """The pixels of the pictures `rows`: `lists[c, :lengths[c]]` has those of column `c`.
 
     A pixel is kept as 256 times its picture's place in `rows`, plus its level of grey."""
-    begins[:] = 0
-    for row in rows: # column c is counted in begins[c + 1]
-        for e in range(starts[row], starts[row + 1]): begins[columns[e] + 1] += 1
-    for c in range(len(begins) - 1): begins[c + 1] += begins[c]
-    ends = begins[:-1].copy() # of the lists so far
+    lengths[:] = 0
     for i in range(len(rows)):
         for e in range(starts[rows[i]], starts[rows[i] + 1]):
-            sorted_pixels[ends[columns[e]]] = i << 8 | pixels[e]
-            ends[columns[e]] += 1
+            c = columns[e]
+            lists[c, lengths[c]] = i << 8 | pixels[e]
+            lengths[c] += 1
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _update_first(W, dhidden, sorted_pixels, begins, pixel_values):
+def _update_first(W, dhidden, lists, lengths, pixel_values):
     for c in prange(len(W)):
-        if begins[c] == begins[c + 1]: continue
+        if lengths[c] == 0: continue
         sums = np.zeros(_units, W.dtype)
-        for e in range(begins[c], begins[c + 1]):
-            i, pixel = sorted_pixels[e] >> 8, pixel_values[sorted_pixels[e] & 255]
+        for e in range(lengths[c]):
+            i, pixel = lists[c, e] >> 8, pixel_values[lists[c, e] & 255]
             for j in range(_units): sums[j] += pixel * dhidden[i, j]
         for j in range(_units): W[c, j] += sums[j]
 
@@ -275,7 +272,7 @@ def _steps(columns, pixels, starts, labels, order, bs, lr, pixel_values, W1, b1,
     hidden = np.empty((n_blocks, most, _units), W1.dtype)
     dhidden = np.empty_like(hidden)
     dscores, row_losses = np.empty((most, len(b2)), W1.dtype), np.empty(most, W1.dtype)
-    sorted_pixels, begins = np.empty(256 * width, np.uint16), np.empty(width + 1, np.uint32)
+    lists, lengths = np.empty((width, 256), np.uint16), np.empty(width, np.uint32)
     seen = 0
     for step in range(len(losses)):
         rows = order[step * bs:(step + 1) * bs]
@@ -293,10 +290,9 @@ def _steps(columns, pixels, starts, labels, order, bs, lr, pixel_values, W1, b1,
         b2 += dscores[:n].sum(axis=0)
         for first in range(0, n, 256):
             some = rows[first:first + 256]
-            _sort_by_column(sorted_pixels, begins, columns, pixels, starts, some)
+            _sort_by_column(lists, lengths, columns, pixels, starts, some)
             for block in range(n_blocks):
-                _update_first(W1[block], dhidden[block][first:], sorted_pixels, begins,
-                              pixel_values)
+                _update_first(W1[block], dhidden[block][first:], lists, lengths, pixel_values)
     return losses, seen
 
 # %% ../nbs/10_speed.ipynb #sp000046
