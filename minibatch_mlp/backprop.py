@@ -66,20 +66,32 @@ def _check_no_hooks(module: nn.Module) -> None:
         raise TypeError(f'{type(module).__name__} has a hook, which by_hand would not call: use '
                         'by_autograd')
 
+def _weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None]:
+    own = layer._parameters # `layer.weight` takes ten times as long
+    weight, bias = own.get('weight'), own.get('bias') # ours has no entry if there is no bias
+    if weight is None or bias is None and layer.bias is not None:
+        raise TypeError(f'{type(layer).__name__} has a weight or a bias that is no parameter: '
+                        'use by_autograd')
+    for p in (weight, bias):
+        if p is not None and (p._backward_hooks or p._post_accumulate_grad_hooks):
+            raise TypeError(f'a parameter of {type(layer).__name__} has a hook, which by_hand '
+                            'would not call: use by_autograd')
+    return weight, bias
+
 def weights_by_layer(
     model: Any, # an MLP, or a Sequential of Linear and ReLU, ours or PyTorch's
 ) -> list[tuple | None]: # `(weight, bias)` of a linear layer, `None` for a ReLU
     """The layers, first to last.
 
-    Raises `TypeError` for a layer of another kind, and for one with hooks."""
+    Raises `TypeError` for a layer of another kind, for hooks, and for a weight or a bias that is
+    no parameter."""
     layers = model if type(model) in (MLP, Sequential, nn.Sequential) else [model]
     if type(model) is nn.Sequential: _check_no_hooks(model)
     weights = []
     for layer in layers:
         if type(layer) in (nn.Linear, nn.ReLU): _check_no_hooks(layer) # ours have none
         if type(layer) in (Linear, nn.Linear):
-            own = layer._parameters # `layer.weight` takes two microseconds
-            weights.append((own['weight'], own.get('bias')))
+            weights.append(_weight_and_bias(layer))
         elif type(layer) in (ReLU, nn.ReLU):
             weights.append(None)
         else:
@@ -109,8 +121,8 @@ def by_hand(
     """The forward pass, and the function for the backward pass, `backward(loss)`: both without
     autograd.
 
-    Raises `TypeError` for another model or loss and for layers with hooks, and `ValueError` for
-    what `cross_entropy` refuses."""
+    Raises `TypeError` for what `weights_by_layer` refuses and for another loss, and `ValueError`
+    for rows of another length and for what `cross_entropy` refuses."""
     if loss_func not in (cross_entropy, F.cross_entropy):
         raise TypeError('by_hand knows the gradient of cross_entropy, and not of '
                         f'{getattr(loss_func, "__name__", loss_func)}: use by_autograd')

@@ -109,6 +109,14 @@ class GradientNoise(NamedTuple):
         return self.spread / self.signal if self.signal > 0 else math.inf
 
 # %% ../nbs/11_batch_size.ipynb #bs000020
+def _check_used_once(layers: list[tuple | None]) -> None:
+    used = []
+    for weights in layers:
+        if weights is not None: used += [id(tensor) for tensor in weights if tensor is not None]
+    if len(set(used)) < len(used):
+        raise TypeError('a weight stands in two layers, whose gradients would have to be added '
+                        'for each row: use bs_find, which takes any model')
+
 @torch.no_grad()
 def gradient_noise(
     model: Any, # an MLP, or a Sequential of Linear and ReLU, ours or PyTorch's
@@ -117,8 +125,10 @@ def gradient_noise(
 ) -> GradientNoise: # of the cross-entropy
     """Spread and signal over all rows, exactly, with one pass.
 
-    Raises `TypeError` for another model, and `ValueError` for what `cross_entropy` refuses."""
+    Raises `TypeError` for what `weights_by_layer` refuses and for a weight in two layers, and
+    `ValueError` for rows of another length and for what `cross_entropy` refuses."""
     layers = weights_by_layer(model)
+    _check_used_once(layers)
     squares, sums = 0., {}
     for xb, yb in zip(x.split(5000), y.split(5000)): # so that memory is bounded
         kept = forward_by_hand(layers, xb)

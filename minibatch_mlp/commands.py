@@ -5,11 +5,11 @@ from types import ModuleType
 
 
 def _cli() -> ModuleType:
-    "The module of both commands. Python looks for garbage neither while it is imported nor in what came with it."
+    "The module of both commands, imported without a search for garbage."
     gc.disable()
     from . import cli
 
-    gc.freeze()
+    gc.freeze()  # later searches leave out what came with it
     gc.enable()
     return cli
 

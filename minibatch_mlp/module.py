@@ -262,9 +262,9 @@ def linear(
     Raises `ValueError` for rows of another length."""
     try: product = x @ weight.T
     except RuntimeError as error:
-        if x.shape[-1:] == weight.shape[1:]: raise # it is something else
-        raise ValueError(f'input has shape {list(x.shape)}, and this layer takes rows of '
-                         f'{weight.shape[1]} numbers') from error
+        if x.shape[-1:] == weight.shape[-1:]: raise # it is something else
+        raise ValueError(f'input has shape {list(x.shape)} and the weight {list(weight.shape)}: '
+                         f'rows of {weight.shape[-1]} numbers are needed') from error
     return product if bias is None else product + bias
 
 class Linear(Module):
