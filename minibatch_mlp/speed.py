@@ -323,6 +323,9 @@ def compiled_epoch(
     if len(layers) != 2:
         raise TypeError(f'model has sizes {model.sizes}: compiled_epoch knows networks with one '
                         'layer of hidden units; buffered_epoch takes any number')
+    if layers[0][0].dtype not in (torch.float32, torch.float64):
+        raise TypeError(f'model holds {layers[0][0].dtype}: compiled_epoch knows float32 and '
+                        'float64; buffered_epoch takes others')
     order = _check_order(order, len(packed)).numpy().astype(np.uint64)
     (first, first_bias), (last, last_bias) = layers
     number = first.numpy().dtype.type

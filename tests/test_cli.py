@@ -104,6 +104,14 @@ def test_interrupted_in_the_first_seconds(tmp_path, seconds):
     assert done.stderr.startswith("mlp_train: interrupted")
 
 
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_interrupted_while_modules_are_imported(command):
+    program = ("from signal import *; from minibatch_mlp import commands; signal(SIGALRM, default_int_handler); "
+               f"setitimer(ITIMER_REAL, 0.1); commands.{command}()")
+    done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"mlp_{command}: interrupted\n")
+
+
 def test_nobody_reads_the_output(tmp_path):
     process = started(tmp_path, "--epochs", "3", "--hidden", "8", "--out", "run")
     wait_for_line(process, "epoch")
