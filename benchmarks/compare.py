@@ -39,6 +39,7 @@ from minibatch_mlp.optim import SGD
 from minibatch_mlp.training import by_autograd, train_epoch
 
 BS, LR = 50, 0.5
+MLP_TRAIN = ["-c", "from minibatch_mlp.commands import train; train()"]  # of this Python, wherever its scripts are
 
 
 def torch_mlp(seed=1):
@@ -224,11 +225,10 @@ def command_against_parts(path, rounds=5):
     "`mlp_train` over the time of importing torch plus its epochs; its peak memory over that of the classic script."
     time_ratios, memory_ratios = [], []
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-c", "from minibatch_mlp.commands import train; train()"]
         script = str(Path(__file__).with_name("classic_script.py"))
         for _ in range(rounds):
             importing, _, _ = timed_process(["-c", "import torch"], cwd=folder)
-            training, memory, text = timed_process(command, cwd=folder)
+            training, memory, text = timed_process(MLP_TRAIN, cwd=folder)
             rows = re.findall(r"^ +\d+ .* (\d+\.\d+)$", text, re.M)
             time_ratios.append(training / (importing + sum(map(float, rows))))
             _, classic_memory, _ = timed_process([script, path], cwd=folder)
@@ -244,10 +244,9 @@ def command_against_script(path, rounds=5):
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         script = str(Path(__file__).with_name("idiom_script.py"))
-        command = ["-c", "from minibatch_mlp.commands import train; train()", "--overwrite"]
         for _ in range(rounds):
             usual, _, _ = timed_process([script, path], cwd=folder)
-            ours, _, _ = timed_process(command, cwd=folder)
+            ours, _, _ = timed_process([*MLP_TRAIN, "--overwrite"], cwd=folder)
             ratios.append(ours / usual)
     return {"mlp_train, over a plain script of PyTorch's idiom": median(ratios)}
 

@@ -83,6 +83,8 @@ def axe_findings(page, context=None, **options) -> list[str]:
     "What axe-core finds on the page, or on a part of it, that is serious or critical, with the first places."
     from axe_playwright_python.sync_playwright import Axe
 
+    # Colours that fade would be looked at half way.
+    page.wait_for_function("document.getAnimations().every(({ playState }) => playState !== 'running')")
     found = []
     for violation in Axe().run(page, context, {"resultTypes": ["violations"], **options}).response["violations"]:
         if violation["impact"] in ("serious", "critical"):
