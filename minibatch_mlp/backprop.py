@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .loss import _check_batch, _picked, cross_entropy
+from .loss import _check_batch, _check_labels, cross_entropy
 from .module import MLP, Linear, ReLU, Sequential, linear
 
 # %% ../nbs/04_backprop.ipynb #1fcadd5f
@@ -100,16 +100,22 @@ def weights_by_layer(
     return weights
 
 # %% ../nbs/04_backprop.ipynb #09cb1045
-def _loss_and_probs(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
-    "The loss as `cross_entropy` computes it, and the softmax that is met on the way: `[N, C]`."
-    shifted = scores - scores.amax(dim=1, keepdim=True)
-    exps = shifted.exp()
-    totals = exps.sum(dim=1, keepdim=True)
-    return (totals.log() - _picked(shifted, yb)).mean(), exps.div_(totals)
+_left_out = torch.iinfo(torch.int64).min
 
-def _scores_gradient(probs: Tensor, yb: Tensor) -> Tensor:
+def _loss_and_log_probs(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
+    "The loss, as `cross_entropy` computes it, and the log-probabilities `[N, C]`."
+    _check_batch(scores, yb)
+    if yb.dtype != torch.int64 or not yb.is_cpu: _check_labels(yb, scores.shape[1])
+    log_probs = scores.log_softmax(dim=1)
+    try: return F.nll_loss(log_probs, yb, ignore_index=_left_out), log_probs
+    except IndexError: # a label out of range
+        _check_labels(yb, scores.shape[1])
+        raise
+
+def _scores_gradient(log_probs: Tensor, yb: Tensor) -> Tensor:
     "softmax - one_hot, over the number of rows: `[N, C]`."
-    return probs.scatter(1, yb.unsqueeze(1), -1., reduce='add').div_(yb.shape[0])
+    probs = log_probs.exp()
+    return probs.scatter_(1, yb.unsqueeze(1), -1., reduce='add').div_(yb.shape[0])
 
 # %% ../nbs/04_backprop.ipynb #c6ff0dd2
 def by_hand(
@@ -130,15 +136,14 @@ def by_hand(
     with torch.set_grad_enabled(False): # as no_grad, in half the time
         kept = forward_by_hand(layers, xb)
         preds = kept[-1]
-        _check_batch(preds, yb)
-        loss, probs = _loss_and_probs(preds, yb)
+        loss, log_probs = _loss_and_log_probs(preds, yb)
 
     def backward(given: Tensor) -> None:
         if given is not loss:
             raise ValueError('by_hand knows the gradient of the loss as it was computed, and it '
                              'was changed since: use by_autograd')
         with torch.set_grad_enabled(False):
-            backward_by_hand(layers, kept, _scores_gradient(probs, yb))
+            backward_by_hand(layers, kept, _scores_gradient(log_probs, yb))
 
     return preds, loss, backward
 

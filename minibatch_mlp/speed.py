@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .loss import _check_labels
@@ -29,7 +30,7 @@ class _Room:
     def __init__(self, sizes: tuple, x: Tensor, n: int):
         self.outputs = [x.new_empty(n, width) for width in sizes] # first the inputs
         self.gradients = [x.new_empty(n, width) for width in sizes]
-        self.largest, self.total = x.new_empty(n, 1), x.new_empty(n, 1)
+        self.log_probs = x.new_empty(n, sizes[-1])
         self.minus_one, self.ones = x.new_full((n, 1), -1.), x.new_ones(n)
 
 # %% ../nbs/10_speed.ipynb #sp000021
@@ -39,17 +40,12 @@ def _scores_into(room: _Room, layers: list) -> None:
         torch.addmm(b, room.outputs[i], W.T, out=room.outputs[i + 1])
 
 def _loss_and_gradient_into(room: _Room, labels: Tensor) -> Tensor:
-    """The mean loss.
-
-    The scores become log-probabilities up to a constant, their gradient `N` times too large."""
-    scores, probs = room.outputs[-1], room.gradients[-1]
-    torch.amax(scores, dim=1, keepdim=True, out=room.largest)
-    scores.sub_(room.largest)
-    torch.exp(scores, out=probs)
-    torch.sum(probs, dim=1, keepdim=True, out=room.total)
-    probs.div_(room.total)
-    probs.scatter_add_(1, labels, room.minus_one)
-    return (room.total.log_() - scores.gather(1, labels)).mean()
+    "The mean loss. The gradient of the scores is left `N` times too large."
+    probs = room.gradients[-1]
+    torch.log_softmax(room.outputs[-1], dim=1, out=room.log_probs)
+    torch.exp(room.log_probs, out=probs)
+    probs.scatter_add_(1, labels.unsqueeze(1), room.minus_one)
+    return F.nll_loss(room.log_probs, labels)
 
 # %% ../nbs/10_speed.ipynb #sp000023
 def _update_from(room: _Room, layers: list, lr: float) -> None:
@@ -108,7 +104,7 @@ def buffered_epoch(
     layers = _check_epoch(model, len(x), x.shape[1], y, bs, lr)
     good = GoodWeights(model.parameters())
     order = _check_order(order, len(x))
-    batches, labels = order.split(bs), y[order].unsqueeze(1).split(bs)
+    batches, labels = order.split(bs), y[order].split(bs)
     losses = []
     room = _Room(model.sizes, x, len(batches[0]))
     for step, rows in enumerate(batches):
@@ -132,9 +128,9 @@ def _stop_unless_finite(losses: Tensor, good: GoodWeights, lr: float) -> None:
 # %% ../nbs/10_speed.ipynb #sp000034
 @dataclass(frozen=True)
 class Packed:
-    "Pictures as lists of their pixels that are not zero, one after another: `E` pixels in all."
-    columns: np.ndarray # which pixel, uint16 `[E]`
-    pixels: np.ndarray # its level of grey, uint8 `[E]`
+    "Pictures as lists of their pairs of pixels, but those of two zeros: `E` pairs in all."
+    pairs: np.ndarray # which pair: number `p` has the pixels `2p` and `2p + 1`, uint16 `[E]`
+    levels: np.ndarray # their levels of grey, the first plus 256 times the other, uint16 `[E]`
     starts: np.ndarray # where each picture's list starts, and the last one ends, uint64 `[N + 1]`
     whole: int # what the levels are divided by: 256 or 255
     width: int # pixels in a picture
@@ -158,32 +154,57 @@ def _levels(x: np.ndarray) -> tuple[np.ndarray, int]:
 def pack(
     x: Tensor, # pictures `[N, D]`, of bytes divided by 256 or by 255
 ) -> Packed: # for compiled_epoch
-    "The pixels that are not zero. Raises `ValueError` for pixels that were not bytes."
+    "The pairs of pixels that are not both zero. Raises `ValueError` for what were not bytes."
     if x.ndim != 2 or not 0 < x.shape[1] <= 2 ** 16 or not x.is_floating_point():
         raise ValueError(f'x is of type {x.dtype} and shape {list(x.shape)}: floats [N, D] are '
                          'needed, with D from 1 to 65,536')
     levels, whole = _levels(x.numpy())
-    rows, columns = levels.nonzero()
+    if x.shape[1] % 2: levels = np.pad(levels, ((0, 0), (0, 1))) # a partner for the last
+    both = levels[:, ::2] + 256 * levels[:, 1::2].astype(np.uint16)
+    rows, pairs = both.nonzero()
     starts = np.zeros(len(x) + 1, np.uint64)
     starts[1:] = np.cumsum(np.bincount(rows, minlength=len(x)))
-    return Packed(columns.astype(np.uint16), levels[rows, columns], starts, whole, x.shape[1])
+    return Packed(pairs.astype(np.uint16), both[rows, pairs], starts, whole, x.shape[1])
+
+# %% ../nbs/10_speed.ipynb #sp000041
+_group = 256 # pictures that a list has room for
+
+@njit(cache=True)
+def _sort_by_pair(lists, lengths, pairs, levels, starts, rows):
+    """The pictures `rows` that have ink in pair `p`: `lists[group, p, :lengths[group, p]]`.
+
+    What is kept is 65,536 times the picture's place in its group, plus its levels of grey."""
+    lengths[:] = 0
+    for i in range(len(rows)):
+        group = i // _group
+        for e in range(starts[rows[i]], starts[rows[i] + 1]):
+            p = pairs[e]
+            lists[group, p, lengths[group, p]] = i % _group << 16 | levels[e]
+            lengths[group, p] += 1
+
+@njit(cache=True)
+def _place_and_pixels(kept, pixel_values): # a pixel of each level of grey `[256]`
+    return kept >> 16, pixel_values[kept & 255], pixel_values[kept >> 8 & 255]
 
 # %% ../nbs/10_speed.ipynb #sp000037
 _any_order = {'reassoc', 'contract', 'nsz'} # the compiler orders a sum; nan and inf are kept
 _units = 64 # hidden units in a block
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
-def _hidden_into(hidden, columns, pixels, starts, rows, pixel_values, W, b):
-    """A block of hidden units `[n, 64]` of the pictures `rows`: `relu(x @ W + b)`, `W` `[D, 64]`.
-
-    `pixel_values` `[256]` has the pixel of each level of grey."""
-    for i in prange(len(rows)):
-        for j in range(_units): hidden[i, j] = b[j]
-        for e in range(starts[rows[i]], starts[rows[i] + 1]):
-            pixel, column = pixel_values[pixels[e]], columns[e]
-            for j in range(_units): hidden[i, j] += pixel * W[column, j]
-        for j in range(_units):
-            if hidden[i, j] < 0: hidden[i, j] = 0
+def _hidden_into(hidden, lists, lengths, pixel_values, W, b):
+    "A block of hidden units `[n, 64]`, `relu(x @ W + b)`, with `W` `[pairs, 2, 64]`."
+    for group in prange(len(lists)):
+        first, end = group * _group, min((group + 1) * _group, len(hidden))
+        for i in range(first, end):
+            for j in range(_units): hidden[i, j] = b[j]
+        for p in range(len(W)):
+            for e in range(lengths[group, p]):
+                place, one, other = _place_and_pixels(lists[group, p, e], pixel_values)
+                for j in range(_units):
+                    hidden[first + place, j] += one * W[p, 0, j] + other * W[p, 1, j]
+        for i in range(first, end):
+            for j in range(_units):
+                if hidden[i, j] < 0: hidden[i, j] = 0
 
 # %% ../nbs/10_speed.ipynb #sp000039
 @njit(parallel=True, fastmath=_any_order, cache=True)
@@ -229,58 +250,48 @@ def _update_last(W, hidden, dscores, n):
             for j in range(_units): sums[j] += dscores[i, k] * hidden[i, j]
         for j in range(_units): W[k, j] += sums[j]
 
-# %% ../nbs/10_speed.ipynb #sp000041
-@njit(cache=True)
-def _sort_by_column(lists, lengths, columns, pixels, starts, rows):
-    """The pixels of the pictures `rows`: `lists[c, :lengths[c]]` has those of column `c`.
-
-    A pixel is kept as 256 times its picture's place in `rows`, plus its level of grey."""
-    lengths[:] = 0
-    for i in range(len(rows)):
-        for e in range(starts[rows[i]], starts[rows[i] + 1]):
-            c = columns[e]
-            lists[c, lengths[c]] = i << 8 | pixels[e]
-            lengths[c] += 1
-
+# %% ../nbs/10_speed.ipynb #sp000088
 @njit(parallel=True, fastmath=_any_order, cache=True)
 def _update_first(W, dhidden, lists, lengths, pixel_values):
-    for c in prange(len(W)):
-        if lengths[c] == 0: continue
-        sums = np.zeros(_units, W.dtype)
-        for e in range(lengths[c]):
-            i, pixel = lists[c, e] >> 8, pixel_values[lists[c, e] & 255]
-            for j in range(_units): sums[j] += pixel * dhidden[i, j]
-        for j in range(_units): W[c, j] += sums[j]
+    for p in prange(len(W)):
+        sums = np.zeros((2, _units), W.dtype)
+        for group in range(len(lists)):
+            for e in range(lengths[group, p]):
+                place, one, other = _place_and_pixels(lists[group, p, e], pixel_values)
+                i = group * _group + place
+                for j in range(_units): sums[0, j] += one * dhidden[i, j]
+                for j in range(_units): sums[1, j] += other * dhidden[i, j]
+        for k in range(2):
+            for j in range(_units): W[p, k, j] += sums[k, j]
 
 # %% ../nbs/10_speed.ipynb #sp000044
 @njit(cache=True)
-def _touch(columns, pixels, starts, rows):
+def _touch(pairs, levels, starts, rows):
     seen = 0 # or the compiler would leave all of it out
     for row in rows:
-        for e in range(starts[row], starts[row + 1], 32): seen += columns[e]
-        for e in range(starts[row], starts[row + 1], 64): seen += pixels[e]
+        for e in range(starts[row], starts[row + 1], 32): seen += pairs[e] + levels[e]
     return seen
 
 @njit(cache=True)
-def _steps(columns, pixels, starts, labels, order, bs, lr, pixel_values, W1, b1, W2, b2):
+def _steps(pairs, levels, starts, labels, order, bs, lr, pixel_values, W1, b1, W2, b2,
+           hidden, dhidden):
     """Train on all batches: the weights change, the losses are returned.
 
-    `W1` is `[blocks, D, 64]`, `b1` `[blocks, 64]`, `W2` `[blocks, C, 64]` and `b2` `[C]`."""
+    `W1` is `[blocks, pairs, 2, 64]`, `b1` `[blocks, 64]`, `W2` `[blocks, C, 64]`, `b2` `[C]`, and
+    memory for the hidden units and their gradients `[blocks, bs, 64]`."""
     losses = np.empty((len(order) + bs - 1) // bs, W1.dtype)
-    n_blocks, width, _ = W1.shape
-    most = min(bs, len(order)) # rows in a batch
-    hidden = np.empty((n_blocks, most, _units), W1.dtype)
-    dhidden = np.empty_like(hidden)
+    n_blocks, most, _ = hidden.shape
     dscores, row_losses = np.empty((most, len(b2)), W1.dtype), np.empty(most, W1.dtype)
-    lists, lengths = np.empty((width, 256), np.uint16), np.empty(width, np.uint32)
+    lengths = np.empty(((most + _group - 1) // _group, W1.shape[1]), np.uint32)
+    lists = np.empty((*lengths.shape, min(most, _group)), np.uint32)
     seen = 0
     for step in range(len(losses)):
         rows = order[step * bs:(step + 1) * bs]
         n = len(rows)
-        seen += _touch(columns, pixels, starts, rows)
+        seen += _touch(pairs, levels, starts, rows)
+        _sort_by_pair(lists, lengths, pairs, levels, starts, rows)
         for block in range(n_blocks):
-            _hidden_into(hidden[block], columns, pixels, starts, rows, pixel_values,
-                         W1[block], b1[block])
+            _hidden_into(hidden[block], lists, lengths, pixel_values, W1[block], b1[block])
         _dscores_into(dscores, row_losses, hidden, labels, rows, W2, b2, lr)
         losses[step] = row_losses[:n].mean()
         for block in range(n_blocks):
@@ -288,18 +299,20 @@ def _steps(columns, pixels, starts, labels, order, bs, lr, pixel_values, W1, b1,
             _update_last(W2[block], hidden[block], dscores, n)
             b1[block] += dhidden[block, :n].sum(axis=0)
         b2 += dscores[:n].sum(axis=0)
-        for first in range(0, n, 256):
-            some = rows[first:first + 256]
-            _sort_by_column(lists, lengths, columns, pixels, starts, some)
-            for block in range(n_blocks):
-                _update_first(W1[block], dhidden[block][first:], lists, lengths, pixel_values)
+        for block in range(n_blocks):
+            _update_first(W1[block], dhidden[block], lists, lengths, pixel_values)
     return losses, seen
 
 # %% ../nbs/10_speed.ipynb #sp000046
 def _blocks(weights: Tensor) -> np.ndarray:
     "A copy of weights `[R, H]` as `[B, R, 64]`, with zeros where there is no hidden unit."
-    padded = torch.nn.functional.pad(weights, (0, -weights.shape[1] % _units))
+    padded = F.pad(weights, (0, -weights.shape[1] % _units))
     return padded.unflatten(1, (-1, _units)).transpose(0, 1).contiguous().numpy()
+
+def _blocks_of_pairs(weights: Tensor) -> np.ndarray:
+    "Weights `[D, H]` as `[B, pairs, 2, 64]`, with zeros for a pixel that the last pair lacks."
+    blocks = _blocks(F.pad(weights, (0, 0, 0, len(weights) % 2)))
+    return blocks.reshape(len(blocks), -1, 2, _units)
 
 def _from_blocks(blocks: np.ndarray, n_hidden: int) -> Tensor:
     return torch.from_numpy(blocks).transpose(0, 1).flatten(1)[:, :n_hidden]
@@ -329,15 +342,19 @@ def compiled_epoch(
     order = _check_order(order, len(packed)).numpy().astype(np.uint64)
     (first, first_bias), (last, last_bias) = layers
     number = first.numpy().dtype.type
-    W1, b1, W2 = _blocks(first.T), _blocks(first_bias[None])[:, 0], _blocks(last)
+    W1, b1, W2 = _blocks_of_pairs(first.T), _blocks(first_bias[None])[:, 0], _blocks(last)
     b2 = last_bias.numpy().copy()
     pixel_values = (np.arange(256) / packed.whole).astype(number)
+    # Memory from PyTorch begins with a stretch of 64 bytes, which is faster.
+    sizes = len(W1), min(bs, len(order)), _units
+    hidden, dhidden = first.new_empty(sizes).numpy(), first.new_empty(sizes).numpy()
     threads = torch.get_num_threads()
-    losses, _ = _steps(packed.columns, packed.pixels, packed.starts, y.numpy().astype(np.uint64),
-                       order, bs, number(lr), pixel_values, W1, b1, W2, b2)
+    losses, _ = _steps(packed.pairs, packed.levels, packed.starts, y.numpy().astype(np.uint64),
+                       order, bs, number(lr), pixel_values, W1, b1, W2, b2, hidden, dhidden)
     torch.set_num_threads(threads) # numba and PyTorch share OpenMP, and numba's start sets it
     n_hidden = len(first)
-    trained = [_from_blocks(W1, n_hidden).T, torch.from_numpy(b1).flatten()[:n_hidden],
+    W1 = W1.reshape(len(W1), -1, _units)
+    trained = [_from_blocks(W1, n_hidden)[:packed.width].T, torch.from_numpy(b1).flatten()[:n_hidden],
                _from_blocks(W2, n_hidden), torch.from_numpy(b2)]
     losses = torch.from_numpy(losses)
     good = GoodWeights(model.parameters())

@@ -91,10 +91,11 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     "The batches `(xb, yb)` of one epoch, in `order` or as the rows come."
     if order is None:
-        for start in range(0, len(x), bs): yield x[start:start + bs], y[start:start + bs]
+        yield from zip(x.split(bs), y.split(bs))
     else:
-        for rows in torch.as_tensor(order, device=x.device).split(bs):
-            yield x.index_select(0, rows), y.index_select(0, rows)
+        order = torch.as_tensor(order, device=x.device)
+        for rows, yb in zip(order.split(bs), y.index_select(0, order).split(bs)):
+            yield x.index_select(0, rows), yb
 
 def _update(parameters: list[Tensor], lr: float) -> None:
     "One step of gradient descent, after which the gradients are cleared."
