@@ -345,7 +345,7 @@ def compiled_epoch(
     W1, b1, W2 = _blocks_of_pairs(first.T), _blocks(first_bias[None])[:, 0], _blocks(last)
     b2 = last_bias.numpy().copy()
     pixel_values = (np.arange(256) / packed.whole).astype(number)
-    # Memory from PyTorch begins with a stretch of 64 bytes, which is faster.
+    # PyTorch's memory begins where a stretch of 64 bytes does, NumPy's anywhere.
     sizes = len(W1), min(bs, len(order)), _units
     hidden, dhidden = first.new_empty(sizes).numpy(), first.new_empty(sizes).numpy()
     threads = torch.get_num_threads()
