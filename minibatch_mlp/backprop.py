@@ -100,22 +100,16 @@ def weights_by_layer(
     return weights
 
 # %% ../nbs/04_backprop.ipynb #09cb1045
-_left_out = torch.iinfo(torch.int64).min
-
-def _loss_and_log_probs(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
-    "The loss, as `cross_entropy` computes it, and the log-probabilities `[N, C]`."
+def _loss_and_gradient(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
+    "The cross-entropy, and its gradient with respect to the scores `[N, C]`."
     _check_batch(scores, yb)
     if yb.dtype != torch.int64 or not yb.is_cpu: _check_labels(yb, scores.shape[1])
     log_probs = scores.log_softmax(dim=1)
-    try: return F.nll_loss(log_probs, yb, ignore_index=_left_out), log_probs
-    except IndexError: # a label out of range
+    try: of_scores = log_probs.exp().scatter_(1, yb.unsqueeze(1), -1., reduce='add')
+    except RuntimeError: # a label out of range
         _check_labels(yb, scores.shape[1])
         raise
-
-def _scores_gradient(log_probs: Tensor, yb: Tensor) -> Tensor:
-    "softmax - one_hot, over the number of rows: `[N, C]`."
-    probs = log_probs.exp()
-    return probs.scatter_(1, yb.unsqueeze(1), -1., reduce='add').div_(yb.shape[0])
+    return F.nll_loss(log_probs, yb), of_scores.div_(yb.shape[0])
 
 # %% ../nbs/04_backprop.ipynb #c6ff0dd2
 def by_hand(
@@ -136,14 +130,14 @@ def by_hand(
     with torch.set_grad_enabled(False): # as no_grad, in half the time
         kept = forward_by_hand(layers, xb)
         preds = kept[-1]
-        loss, log_probs = _loss_and_log_probs(preds, yb)
+        loss, of_scores = _loss_and_gradient(preds, yb)
 
     def backward(given: Tensor) -> None:
         if given is not loss:
             raise ValueError('by_hand knows the gradient of the loss as it was computed, and it '
                              'was changed since: use by_autograd')
         with torch.set_grad_enabled(False):
-            backward_by_hand(layers, kept, _scores_gradient(log_probs, yb))
+            backward_by_hand(layers, kept, of_scores)
 
     return preds, loss, backward
 

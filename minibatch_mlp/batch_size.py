@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from minibatch_mlp.backprop import (
-    _loss_and_log_probs, _scores_gradient, forward_by_hand, layer_gradients, weights_by_layer,
+    _loss_and_gradient, forward_by_hand, layer_gradients, weights_by_layer,
 )
 from .callbacks import run_trial
 from .data import Split, load_mnist
@@ -134,8 +134,8 @@ def gradient_noise(
         kept = forward_by_hand(layers, xb)
         _check_batch(kept[-1], yb)
         _check_labels(yb, kept[-1].shape[1])
-        _, log_probs = _loss_and_log_probs(kept[-1], yb)
-        of_scores = _scores_gradient(log_probs, yb) * len(xb) # each row's own
+        _, of_scores = _loss_and_gradient(kept[-1], yb)
+        of_scores = of_scores * len(xb) # each row's own
         for weight, bias, d, before in layer_gradients(layers, kept, of_scores):
             has_bias = bias is not None
             lengths = before.square().sum(dim=1) + has_bias

@@ -103,7 +103,7 @@ def buffered_epoch(
     loss or a weight is no longer finite; the model then has the weights from before."""
     layers = _check_epoch(model, len(x), x.shape[1], y, bs, lr)
     good = GoodWeights(model.parameters())
-    order = _check_order(order, len(x))
+    order, bs = _check_order(order, len(x)), int(bs)
     batches, labels = order.split(bs), y[order].split(bs)
     losses = []
     room = _Room(model.sizes, x, len(batches[0]))
@@ -192,19 +192,24 @@ _units = 64 # hidden units in a block
 
 @njit(parallel=True, fastmath=_any_order, cache=True)
 def _hidden_into(hidden, lists, lengths, pixel_values, W, b):
-    "A block of hidden units `[n, 64]`, `relu(x @ W + b)`, with `W` `[pairs, 2, 64]`."
-    for group in prange(len(lists)):
-        first, end = group * _group, min((group + 1) * _group, len(hidden))
+    """The hidden units `[blocks, n, 64]`, `relu(x @ W + b)`.
+
+    `W` is `[blocks, pairs, 2, 64]`, and `b` `[blocks, 64]`."""
+    n_blocks, n, _ = hidden.shape
+    for turn in prange(n_blocks * len(lists)):
+        block, group = turn % n_blocks, turn // n_blocks
+        first, end = group * _group, min((group + 1) * _group, n)
         for i in range(first, end):
-            for j in range(_units): hidden[i, j] = b[j]
-        for p in range(len(W)):
+            for j in range(_units): hidden[block, i, j] = b[block, j]
+        for p in range(lists.shape[1]):
             for e in range(lengths[group, p]):
                 place, one, other = _place_and_pixels(lists[group, p, e], pixel_values)
+                i = first + place
                 for j in range(_units):
-                    hidden[first + place, j] += one * W[p, 0, j] + other * W[p, 1, j]
+                    hidden[block, i, j] += one * W[block, p, 0, j] + other * W[block, p, 1, j]
         for i in range(first, end):
             for j in range(_units):
-                if hidden[i, j] < 0: hidden[i, j] = 0
+                if hidden[block, i, j] < 0: hidden[block, i, j] = 0
 
 # %% ../nbs/10_speed.ipynb #sp000039
 @njit(parallel=True, fastmath=_any_order, cache=True)
@@ -290,8 +295,7 @@ def _steps(pairs, levels, starts, labels, order, bs, lr, pixel_values, W1, b1, W
         n = len(rows)
         seen += _touch(pairs, levels, starts, rows)
         _sort_by_pair(lists, lengths, pairs, levels, starts, rows)
-        for block in range(n_blocks):
-            _hidden_into(hidden[block], lists, lengths, pixel_values, W1[block], b1[block])
+        _hidden_into(hidden, lists, lengths, pixel_values, W1, b1)
         _dscores_into(dscores, row_losses, hidden, labels, rows, W2, b2, lr)
         losses[step] = row_losses[:n].mean()
         for block in range(n_blocks):
@@ -327,7 +331,7 @@ def compiled_epoch(
     order: Tensor | None = None, # row numbers to train on, int64 `[n]`; `None` is all, as they come
 ) -> Tensor: # the loss of each step
     """One pass of mini-batch stochastic gradient descent with cross-entropy, compiled, and
-    without products by zero.
+    without the pairs of pixels that are both zero.
 
     The first call compiles, for some ten seconds; the result is kept on disk. Raises `TypeError`
     or `ValueError` for what cannot be meant, and `FloatingPointError` when a loss or a weight is
@@ -345,7 +349,7 @@ def compiled_epoch(
     W1, b1, W2 = _blocks_of_pairs(first.T), _blocks(first_bias[None])[:, 0], _blocks(last)
     b2 = last_bias.numpy().copy()
     pixel_values = (np.arange(256) / packed.whole).astype(number)
-    # PyTorch's memory begins where a stretch of 64 bytes does, NumPy's anywhere.
+    # Aligned to 64 bytes, which is faster; memory from NumPy may begin anywhere.
     sizes = len(W1), min(bs, len(order)), _units
     hidden, dhidden = first.new_empty(sizes).numpy(), first.new_empty(sizes).numpy()
     threads = torch.get_num_threads()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -95,6 +96,13 @@ def test_some_rows_and_rows_again():
     order = torch.tensor([99, 0, 5, 5, 5, 0, 99])
     assert_same(compiled_epoch, model, pack(x), x, y, 3, 0.05, order)
     assert_same(buffered_epoch, model, x, x, y, 3, 0.05, order)
+
+
+def test_numpys_whole_numbers():
+    x, y = pictures(100, 784), labels(100, 10)
+    model = MLP(784, 20, 10).to(torch.float64)
+    for epoch, data in ((compiled_epoch, pack(x)), (buffered_epoch, x)):
+        assert_same(epoch, model, data, x, y, np.int64(30), np.float64(0.05))
 
 
 def test_all_pictures_without_ink():
