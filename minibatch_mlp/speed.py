@@ -176,15 +176,15 @@ def _sort_by_pair(lists, lengths, pairs, levels, starts, rows):
     What is kept is 65,536 times the picture's place in its group, plus its levels of grey."""
     lengths[:] = 0
     for i in range(len(rows)):
-        group = i // _group
+        group, place = i // _group, i % _group
         for e in range(starts[rows[i]], starts[rows[i] + 1]):
             p = pairs[e]
-            lists[group, p, lengths[group, p]] = i % _group << 16 | levels[e]
+            lists[group, p, lengths[group, p]] = place << 16 | levels[e]
             lengths[group, p] += 1
 
 @njit(cache=True)
 def _place_and_pixels(kept, pixel_values): # a pixel of each level of grey `[256]`
-    return kept >> 16, pixel_values[kept & 255], pixel_values[kept >> 8 & 255]
+    return kept >> 16, pixel_values[kept & 255], pixel_values[(kept >> 8) & 255]
 
 # %% ../nbs/10_speed.ipynb #sp000037
 _any_order = {'reassoc', 'contract', 'nsz'} # the compiler orders a sum; nan and inf are kept
