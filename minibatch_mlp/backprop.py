@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .loss import _check_batch, _check_labels, cross_entropy
+from .loss import _at_labels, _check_batch, cross_entropy
 from .module import MLP, Linear, ReLU, Sequential, linear
 
 # %% ../nbs/04_backprop.ipynb #1fcadd5f
@@ -103,12 +103,8 @@ def weights_by_layer(
 def _loss_and_gradient(scores: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
     "The cross-entropy, and its gradient with respect to the scores `[N, C]`."
     _check_batch(scores, yb)
-    if yb.dtype != torch.int64 or not yb.is_cpu: _check_labels(yb, scores.shape[1])
     log_probs = scores.log_softmax(dim=1)
-    try: of_scores = log_probs.exp().scatter_(1, yb.unsqueeze(1), -1., reduce='add')
-    except RuntimeError: # a label out of range
-        _check_labels(yb, scores.shape[1])
-        raise
+    of_scores = _at_labels(Tensor.scatter_, log_probs.exp(), yb, -1., reduce='add')
     return F.nll_loss(log_probs, yb), of_scores.div_(yb.shape[0])
 
 # %% ../nbs/04_backprop.ipynb #c6ff0dd2

@@ -6,6 +6,8 @@
 __all__ = ['logsumexp', 'log_softmax', 'nll', 'cross_entropy']
 
 # %% ../nbs/01_loss.ipynb #b411bab9
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -53,15 +55,19 @@ def _check_labels(labels: Tensor, n_classes: int) -> None:
         raise ValueError(f'label {labels[first].item()} at position {first} is outside '
                          f'0 to {n_classes - 1}') from None
 
-def _picked(rows: Tensor, labels: Tensor) -> Tensor:
-    "`rows[i, labels[i]]` for each row `i`, `[N, 1]`."
+def _at_labels(operation: Callable, rows: Tensor, labels: Tensor, *args, **kwargs) -> Tensor:
+    "`gather`, or another operation of its kind, at `rows[i, labels[i]]` for each row `i`."
     # `gather` would take an int32, which `F.cross_entropy` refuses. On a GPU, a wrong index
     # spoils all work that follows.
     if labels.dtype != torch.int64 or not labels.is_cpu: _check_labels(labels, rows.shape[1])
-    try: return rows.gather(1, labels.unsqueeze(1))
+    try: return operation(rows, 1, labels.unsqueeze(1), *args, **kwargs)
     except (RuntimeError, IndexError): # how PyTorch refuses a label
         _check_labels(labels, rows.shape[1])
         raise
+
+def _picked(rows: Tensor, labels: Tensor) -> Tensor:
+    "`rows[i, labels[i]]` for each row `i`, `[N, 1]`."
+    return _at_labels(Tensor.gather, rows, labels)
 
 # %% ../nbs/01_loss.ipynb #b44cf615
 def nll(

@@ -170,6 +170,11 @@ def pack(
 _group = 256 # pictures that a list has room for
 
 @njit(cache=True)
+def _room_for_lists(n_pictures, n_pairs):
+    lengths = np.empty(((n_pictures + _group - 1) // _group, n_pairs), np.uint32)
+    return np.empty((*lengths.shape, min(n_pictures, _group)), np.uint32), lengths
+
+@njit(cache=True)
 def _sort_by_pair(lists, lengths, pairs, levels, starts, rows):
     """The pictures `rows` that have ink in pair `p`: `lists[group, p, :lengths[group, p]]`.
 
@@ -287,8 +292,7 @@ def _steps(pairs, levels, starts, labels, order, bs, lr, pixel_values, W1, b1, W
     losses = np.empty((len(order) + bs - 1) // bs, W1.dtype)
     n_blocks, most, _ = hidden.shape
     dscores, row_losses = np.empty((most, len(b2)), W1.dtype), np.empty(most, W1.dtype)
-    lengths = np.empty(((most + _group - 1) // _group, W1.shape[1]), np.uint32)
-    lists = np.empty((*lengths.shape, min(most, _group)), np.uint32)
+    lists, lengths = _room_for_lists(most, W1.shape[1])
     seen = 0
     for step in range(len(losses)):
         rows = order[step * bs:(step + 1) * bs]
@@ -357,8 +361,8 @@ def compiled_epoch(
                        order, bs, number(lr), pixel_values, W1, b1, W2, b2, hidden, dhidden)
     torch.set_num_threads(threads) # numba and PyTorch share OpenMP, and numba's start sets it
     n_hidden = len(first)
-    W1 = W1.reshape(len(W1), -1, _units)
-    trained = [_from_blocks(W1, n_hidden)[:packed.width].T, torch.from_numpy(b1).flatten()[:n_hidden],
+    by_column = _from_blocks(W1.reshape(len(W1), -1, _units), n_hidden)[:packed.width]
+    trained = [by_column.T, torch.from_numpy(b1).flatten()[:n_hidden],
                _from_blocks(W2, n_hidden), torch.from_numpy(b2)]
     losses = torch.from_numpy(losses)
     good = GoodWeights(model.parameters())

@@ -56,7 +56,7 @@ def assert_same(epoch, model, data, x, y, *settings, atol=1e-10):
         assert_close(p, q, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("bs", [1, 3, 50, 255, 256, 257, 512, 999, 5000])
+@pytest.mark.parametrize("bs", [1, 3, 50, 63, 64, 65, 128, 255, 256, 257, 512, 999, 5000])
 def test_batch_sizes(bs):
     torch.manual_seed(1)
     x, y = pictures(1003, 784), labels(1003, 10)
